@@ -1,0 +1,115 @@
+//! What a compiled module offers and needs, as the compile worker reports it:
+//! exports with their types, imports with the flag that grants each.
+//!
+//! Plain data. The host treats every name in it as guest text.
+
+use serde::{Deserialize, Serialize};
+
+use crate::value::ty::FuncTy;
+
+/// The report on one module.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Description {
+    /// Whether the artifact is a component or a core module.
+    pub shape: Shape,
+    /// The file was a core module that was made a component at load.
+    pub componentized: bool,
+    /// Callable functions, in the module's order. `_start` and
+    /// `wasi:cli/run` are not among them; see `command`.
+    pub functions: Vec<Function>,
+    /// The module is a command: it exports `_start` or `wasi:cli/run`.
+    pub command: bool,
+    /// Imports, in the module's order.
+    pub imports: Vec<Import>,
+    /// The export that allocates guest memory for byte payloads.
+    pub allocator: Option<Allocator>,
+    /// The export that frees them, `dealloc` or `free`.
+    pub deallocator: Option<String>,
+    /// A core module exports its memory as `memory`.
+    pub exports_memory: bool,
+    /// A core module exports `_initialize`.
+    pub initialize: bool,
+    /// Sum of the minimum sizes of the memories, in bytes.
+    pub memory_minimum: u64,
+    /// What one instance takes from the pooling allocator.
+    pub needs: Needs,
+}
+
+/// Core module or component.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Shape {
+    /// A core module.
+    #[default]
+    Core,
+    /// A component.
+    Component,
+}
+
+/// A callable export.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Function {
+    /// The interface that exports it, such as `demo:text/stats@1.0.0`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// Its name in the interface or at the top level.
+    pub name: String,
+    /// Parameters and results.
+    pub ty: FuncTy,
+}
+
+impl Function {
+    /// The name that finds this function again: `iface/func` or `func`.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match &self.interface {
+            Some(interface) => format!("{interface}/{}", self.name),
+            None => self.name.clone(),
+        }
+    }
+}
+
+/// An import and what answers it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Import {
+    /// Module or interface.
+    pub module: String,
+    /// Name in it; empty for a whole interface.
+    pub name: String,
+    /// `func`, `memory`, `table`, `global`, `tag` or `instance`.
+    pub kind: String,
+    /// What answers it.
+    pub grant: Grant,
+}
+
+/// What answers an import.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Grant {
+    /// Always there.
+    Always,
+    /// There, and denies unless this flag is given.
+    Flag(String),
+    /// Nothing: the module is refused unless `--stub-imports`.
+    Unknown,
+}
+
+/// How byte payloads get their guest memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Allocator {
+    /// The export's name.
+    pub name: String,
+    /// It takes `(0, 0, 1, len)` as `cabi_realloc` does, not `(len)`.
+    pub realloc: bool,
+}
+
+/// Counts that size the pooling allocator.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Needs {
+    /// Core instances of one instance of the module.
+    pub instances: u32,
+    /// Linear memories.
+    pub memories: u32,
+    /// Tables.
+    pub tables: u32,
+}

@@ -1,0 +1,11 @@
+//! wpool: a WebAssembly-sandboxed worker pool.
+
+pub mod capabilities;
+pub mod describe;
+pub mod error;
+pub mod limits;
+pub mod outcome;
+pub mod pool;
+pub mod runtime;
+pub mod value;
+pub mod wire;

@@ -1,0 +1,41 @@
+//! One item on its way to a worker.
+
+use bytes::Bytes;
+
+use crate::outcome::{Failure, Tag};
+
+/// An input item, as a reader of input hands it to the pool.
+#[derive(Clone, Debug)]
+pub struct Item {
+    /// Its position in the input; what users see.
+    pub index: u64,
+    /// Its bytes, or why it cannot be run (`bad-input`): such an item takes
+    /// its place among the outcomes without ever reaching a worker.
+    pub body: Result<Body, Failure>,
+    /// What comes back with its outcome.
+    pub tag: Option<Box<Tag>>,
+}
+
+/// The bytes of an item and how a worker must read them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Body {
+    /// The bytes, as they stand in the input.
+    pub bytes: Bytes,
+    /// What they are.
+    pub form: ItemForm,
+    /// For placeholders in arguments: the file's path below the glob's fixed
+    /// prefix, for items that are files.
+    pub path: Option<String>,
+}
+
+/// What the bytes of an item are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemForm {
+    /// One JSON value's text.
+    Json,
+    /// A line or a file: to be taken as they are.
+    Raw,
+    /// A JSON object or array whose strings are CSV cells, to be read by the
+    /// types of the parameter's fields.
+    Cells,
+}

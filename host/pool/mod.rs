@@ -1,0 +1,4 @@
+//! The pool: slots, their worker processes, and the collector. Threads and
+//! channels; knows no wasmtime.
+
+pub mod item;

@@ -1,0 +1,175 @@
+//! Frames: a fixed header and an opaque payload, little-endian.
+//!
+//! Pure. The decoder never allocates for a length it has not checked, skips
+//! kinds it does not know by their length, and gives errors, never panics.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+/// Version of the protocol; part of the hello.
+pub const VERSION: u32 = 1;
+
+/// Bytes of a header on the wire.
+pub const HEADER: usize = 32;
+
+/// What a frame says. Values are part of the protocol.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum FrameKind {
+    /// Host → worker: a [`super::message::Setup`] as JSON.
+    Setup = 1,
+    /// Host → worker: run an item.
+    Task = 2,
+    /// Worker → host: a [`super::message::Ready`] as JSON.
+    Ready = 16,
+    /// Worker → host: an item's report.
+    Done = 17,
+    /// Worker → host: an item that was not started, handed back.
+    Returned = 18,
+    /// Worker → host: a [`super::message::Refusal`] as JSON; the last frame.
+    Refused = 19,
+    /// Compile worker → host: a [`super::message::Compiled`] as JSON.
+    Compiled = 20,
+}
+
+impl FrameKind {
+    fn from_byte(byte: u8) -> Option<Self> {
+        Some(match byte {
+            1 => Self::Setup,
+            2 => Self::Task,
+            16 => Self::Ready,
+            17 => Self::Done,
+            18 => Self::Returned,
+            19 => Self::Refused,
+            20 => Self::Compiled,
+            _ => return None,
+        })
+    }
+}
+
+/// The fixed part of a frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// What it says.
+    pub kind: FrameKind,
+    /// Meaning depends on the kind.
+    pub flags: u8,
+    /// The function, by its position in the set-up's targets.
+    pub function: u16,
+    /// Payload bytes that follow.
+    pub length: u32,
+    /// The slot's own number for the item; 0 where there is none.
+    pub ticket: u64,
+    /// The item's index in the input.
+    pub index: u64,
+    /// How often the item was started before, plus one.
+    pub attempt: u16,
+}
+
+impl Head {
+    /// A header for frames that are not about an item.
+    #[must_use]
+    pub const fn control(kind: FrameKind, length: u32) -> Self {
+        Self { kind, flags: 0, function: 0, length, ticket: 0, index: 0, attempt: 0 }
+    }
+
+    /// Appends the header's bytes.
+    pub fn put(&self, out: &mut impl BufMut) {
+        out.put_u8(self.kind as u8);
+        out.put_u8(self.flags);
+        out.put_u16_le(self.function);
+        out.put_u32_le(self.length);
+        out.put_u64_le(self.ticket);
+        out.put_u64_le(self.index);
+        out.put_u16_le(self.attempt);
+        out.put_bytes(0, HEADER - 26);
+    }
+}
+
+/// Why bytes are not frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FrameError {
+    /// A frame claims more payload than its receiver accepts.
+    #[error("frame of {length} bytes is over the limit of {limit}")]
+    TooLong {
+        /// What the frame claims, in bytes.
+        length: u32,
+        /// What the receiver accepts, in bytes.
+        limit: u32,
+    },
+}
+
+/// Cuts a stream of bytes into frames. Feed it through [`Decoder::buffer`].
+#[derive(Debug)]
+pub struct Decoder {
+    buffer: BytesMut,
+    limit: u32,
+    skip: usize,
+}
+
+impl Decoder {
+    /// A decoder that accepts payloads up to `limit` bytes.
+    #[must_use]
+    pub fn new(limit: u32) -> Self {
+        Self { buffer: BytesMut::new(), limit, skip: 0 }
+    }
+
+    /// The same decoder with another limit for frames to come.
+    pub fn set_limit(&mut self, limit: u32) {
+        self.limit = limit;
+    }
+
+    /// Where received bytes are appended.
+    pub fn buffer(&mut self) -> &mut BytesMut {
+        &mut self.buffer
+    }
+
+    /// How many more bytes the frame that has begun needs, at least 1.
+    #[must_use]
+    pub fn wanted(&self) -> usize {
+        if self.skip > 0 {
+            return self.skip;
+        }
+        match self.peek_length() {
+            Some(length) => (HEADER + length).saturating_sub(self.buffer.len()).max(1),
+            None => HEADER - self.buffer.len(),
+        }
+    }
+
+    fn peek_length(&self) -> Option<usize> {
+        let bytes = self.buffer.get(4..HEADER)?;
+        let length = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        (length <= self.limit).then_some(length as usize)
+    }
+
+    /// The next whole frame, or `None` until more bytes are fed.
+    ///
+    /// # Errors
+    /// [`FrameError::TooLong`]; the stream is of no more use then.
+    pub fn next_frame(&mut self) -> Result<Option<(Head, Bytes)>, FrameError> {
+        loop {
+            let skipped = self.skip.min(self.buffer.len());
+            self.buffer.advance(skipped);
+            self.skip -= skipped;
+            if self.skip > 0 || self.buffer.len() < HEADER {
+                return Ok(None);
+            }
+            let mut head = &self.buffer[..HEADER];
+            let (kind, flags, function, length) = (head.get_u8(), head.get_u8(), head.get_u16_le(), head.get_u32_le());
+            let (ticket, index, attempt) = (head.get_u64_le(), head.get_u64_le(), head.get_u16_le());
+            let Some(kind) = FrameKind::from_byte(kind) else {
+                self.buffer.advance(HEADER);
+                self.skip = length as usize;
+                continue;
+            };
+            if length > self.limit {
+                return Err(FrameError::TooLong { length, limit: self.limit });
+            }
+            if self.buffer.len() < HEADER + length as usize {
+                return Ok(None);
+            }
+            self.buffer.advance(HEADER);
+            let payload = self.buffer.split_to(length as usize).freeze();
+            return Ok(Some((Head { kind, flags, function, length, ticket, index, attempt }, payload)));
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! What host and worker say to each other: frames, messages, and the memory
+//! they share. Messages ↔ bytes is pure; only the page maps memory.
+
+pub mod frame;
+pub mod message;
+pub mod page;
