@@ -3,6 +3,7 @@
 use bytes::Bytes;
 
 use crate::outcome::{Failure, Tag};
+use crate::wire::message::ItemForm;
 
 /// An input item, as a reader of input hands it to the pool.
 #[derive(Clone, Debug)]
@@ -26,16 +27,4 @@ pub struct Body {
     /// For placeholders in arguments: the file's path below the glob's fixed
     /// prefix, for items that are files.
     pub path: Option<String>,
-}
-
-/// What the bytes of an item are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ItemForm {
-    /// One JSON value's text.
-    Json,
-    /// A line or a file: to be taken as they are.
-    Raw,
-    /// A JSON object or array whose strings are CSV cells, to be read by the
-    /// types of the parameter's fields.
-    Cells,
 }

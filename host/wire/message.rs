@@ -121,6 +121,18 @@ pub enum Spread {
     Auto,
 }
 
+/// What the bytes of an item are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ItemForm {
+    /// One JSON value's text.
+    Json,
+    /// A line or a file: to be taken as they are.
+    Raw,
+    /// A JSON object or array whose strings are CSV cells, to be read by the
+    /// types of the parameter's fields.
+    Cells,
+}
+
 /// How a JSON item reaches a guest that takes bytes or text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
