@@ -2,6 +2,10 @@
 //! tasks. Used by workers, never by the host process.
 
 pub mod console;
+pub mod deterministic;
 pub mod engine;
+pub mod preview1;
 pub mod state;
+pub mod threads;
 pub mod trap;
+pub mod wasi;
