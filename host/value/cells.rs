@@ -28,7 +28,7 @@ pub fn cell(text: &str, ty: &Ty) -> Result<Value, ValueError> {
         Ty::S8 | Ty::U8 | Ty::S16 | Ty::U16 | Ty::S32 | Ty::U32 | Ty::S64 | Ty::U64 | Ty::I32 | Ty::I64 => {
             let digits = trimmed.strip_prefix('-').unwrap_or(trimmed);
             // Leading zeros are common in tables, and no JSON.
-            if digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            if !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit()) {
                 return number::read(trimmed, ty);
             }
             json::validate(trimmed.as_bytes()).map_err(|_| unfit(trimmed, ty))?;
