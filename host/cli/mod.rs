@@ -1,0 +1,1 @@
+//! The edges of the command: arguments, input, output, reports.
