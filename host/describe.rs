@@ -56,6 +56,9 @@ pub struct Function {
     pub name: String,
     /// Parameters and results.
     pub ty: FuncTy,
+    /// Plumbing such as `malloc` or `cabi_realloc`: called only when named.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub hidden: bool,
 }
 
 impl Function {

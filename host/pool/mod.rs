@@ -2,3 +2,4 @@
 //! channels; knows no wasmtime.
 
 pub mod item;
+pub mod target;
