@@ -3,3 +3,5 @@
 
 pub mod item;
 pub mod target;
+pub mod module;
+pub mod resources;
