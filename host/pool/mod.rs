@@ -5,3 +5,4 @@ pub mod item;
 pub mod target;
 pub mod module;
 pub mod resources;
+pub mod cache;
