@@ -1,6 +1,7 @@
 //! wpool: a WebAssembly-sandboxed worker pool.
 
 pub mod capabilities;
+pub mod cli;
 pub mod describe;
 pub mod error;
 pub mod limits;

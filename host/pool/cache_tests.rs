@@ -14,8 +14,7 @@ const NO_FEATURES: Features = Features {
     wide_arithmetic: false,
 };
 
-const SETTINGS: EngineSettings =
-    EngineSettings { features: NO_FEATURES, epochs: false, fuel: false, stack: 512 << 10 };
+const SETTINGS: EngineSettings = EngineSettings { features: NO_FEATURES, epochs: false, fuel: false, stack: 512 << 10 };
 
 const CODE: &[u8] = b"\x7fELF code of the artifact";
 

@@ -115,7 +115,8 @@ impl Module {
         let mut block = vec![0; BLOCK];
         let mut offset = 0;
         while offset < self.inner.length {
-            let got = self.inner.content.read_at(&mut block, offset).map_err(Error::io("cannot read the module back"))?;
+            let got =
+                self.inner.content.read_at(&mut block, offset).map_err(Error::io("cannot read the module back"))?;
             if got == 0 {
                 return Err(Error::io("cannot read the module back")(ErrorKind::UnexpectedEof.into()));
             }

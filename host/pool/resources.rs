@@ -199,7 +199,8 @@ impl<'a> Mount<'a> {
         let ours = match self.version {
             Version::Two => controllers.is_empty(),
             Version::One => {
-                !controllers.is_empty() && controllers.split(',').all(|name| self.options.split(',').any(|option| option == name))
+                !controllers.is_empty()
+                    && controllers.split(',').all(|name| self.options.split(',').any(|option| option == name))
             }
         };
         ours.then_some(path)
@@ -294,11 +295,8 @@ mod tests {
             ("sys/fs/cgroup/memory.max", "268435456\n"),
         ]);
         assert_eq!(fake.read(1).memory, Some(256 * MIB));
-        let escaped = Fake::new(&[
-            V2,
-            ("proc/self/cgroup", "0::/../../etc\n"),
-            ("sys/fs/cgroup/memory.max", "268435456\n"),
-        ]);
+        let escaped =
+            Fake::new(&[V2, ("proc/self/cgroup", "0::/../../etc\n"), ("sys/fs/cgroup/memory.max", "268435456\n")]);
         assert_eq!(escaped.read(1).memory, Some(256 * MIB));
     }
 

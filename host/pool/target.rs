@@ -156,7 +156,9 @@ fn find<'a>(functions: &'a [Function], wanted: &str) -> Vec<&'a Function> {
         return plain;
     }
     let Some((prefix, name)) = wanted.rsplit_once('/') else { return Vec::new() };
-    by(&|function| function.name == name && function.interface.as_deref().is_some_and(|full| interface_is(full, prefix)))
+    by(&|function| {
+        function.name == name && function.interface.as_deref().is_some_and(|full| interface_is(full, prefix))
+    })
 }
 
 /// Whether `prefix` names the interface `full`, such as `a:b/c@1.0.0`, without
@@ -175,8 +177,8 @@ pub(crate) fn nearest(wanted: &str, names: impl Iterator<Item = String>) -> Opti
     names
         .map(|name| {
             let last = plain(name.rsplit('/').next().unwrap_or(&name));
-            let distance = strsim::damerau_levenshtein(&target, &plain(&name))
-                .min(strsim::damerau_levenshtein(&target, &last));
+            let distance =
+                strsim::damerau_levenshtein(&target, &plain(&name)).min(strsim::damerau_levenshtein(&target, &last));
             (distance, name)
         })
         .filter(|(distance, _)| *distance <= allowed)
@@ -203,7 +205,9 @@ fn call(description: &Description, choice: &Choice<'_>, function: &Function) -> 
 fn found(description: &Description, choice: &Choice<'_>, function: &Function) -> Abi {
     match description.shape {
         Shape::Component => Abi::Component,
-        Shape::Core if choice.spread != Spread::Star && choice.with.is_empty() && takes_bytes(description, function) => {
+        Shape::Core
+            if choice.spread != Spread::Star && choice.with.is_empty() && takes_bytes(description, function) =>
+        {
             Abi::Bytes
         }
         Shape::Core => Abi::Core,
@@ -276,13 +280,16 @@ fn check_types(function: &Function) -> Result<(), Error> {
         if let Some(part) = param.ty.unsupported() {
             let param = shown(&param.name);
             let part = shown(part);
-            return Err(Error::Module(format!("function `{name}`: parameter `{param}` holds `{part}`, which JSON cannot carry")));
+            return Err(Error::Module(format!(
+                "function `{name}`: parameter `{param}` holds `{part}`, which JSON cannot carry"
+            )));
         }
     }
     match function.ty.results.iter().find_map(Ty::unsupported) {
-        Some(part) => {
-            Err(Error::Module(format!("function `{name}`: its result holds `{}`, which JSON cannot carry", shown(part))))
-        }
+        Some(part) => Err(Error::Module(format!(
+            "function `{name}`: its result holds `{}`, which JSON cannot carry",
+            shown(part)
+        ))),
         None => Ok(()),
     }
 }

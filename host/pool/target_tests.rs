@@ -84,7 +84,8 @@ fn nothing_to_call_is_said() {
 
 #[test]
 fn a_wrong_name_suggests_the_nearest() {
-    let text = refusal(&component(vec![unary("count-words"), unary("x")]), &Choice { invoke: Some("count_wrods"), ..MAP });
+    let text =
+        refusal(&component(vec![unary("count-words"), unary("x")]), &Choice { invoke: Some("count_wrods"), ..MAP });
     assert!(text.contains("did you mean `count-words`?"), "{text}");
     let far = refusal(&component(vec![unary("count-words")]), &Choice { invoke: Some("zzz"), ..MAP });
     assert!(!far.contains("did you mean"), "{far}");
@@ -100,9 +101,7 @@ fn plumbing_is_called_when_it_is_named() {
 #[test]
 fn interfaces_are_found_by_every_unambiguous_name() {
     let module = component(vec![inside("demo:text/stats@1.0.0", "count"), inside("demo:text/other@1.0.0", "count")]);
-    for name in
-        ["demo:text/stats@1.0.0/count", "demo:text/stats/count", "stats/count", "stats@1.0.0/count"]
-    {
+    for name in ["demo:text/stats@1.0.0/count", "demo:text/stats/count", "stats/count", "stats@1.0.0/count"] {
         let target = choose(&module, &Choice { invoke: Some(name), ..MAP }).unwrap();
         assert_eq!(target.interface.as_deref(), Some("demo:text/stats@1.0.0"), "{name}");
     }
@@ -177,12 +176,8 @@ fn types_that_json_cannot_carry_are_named() {
 
 #[test]
 fn unknown_imports_are_refused_unless_functions_are_stubbed() {
-    let import = |kind: &str| Import {
-        module: "env".into(),
-        name: "magic".into(),
-        kind: kind.into(),
-        grant: Grant::Unknown,
-    };
+    let import =
+        |kind: &str| Import { module: "env".into(), name: "magic".into(), kind: kind.into(), grant: Grant::Unknown };
     let module = Description { imports: vec![import("func")], ..core(vec![unary("f")]) };
     let text = refusal(&module, &MAP);
     assert!(text.contains("`env` `magic`") && text.contains("--stub-imports"), "{text}");
