@@ -4,5 +4,6 @@
 pub mod cache;
 pub mod item;
 pub mod module;
+pub mod process;
 pub mod resources;
 pub mod target;

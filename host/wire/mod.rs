@@ -4,3 +4,5 @@
 pub mod frame;
 pub mod message;
 pub mod page;
+pub mod report;
+pub mod socket;

@@ -1,0 +1,195 @@
+//! The payloads of the hot path: a task on its way to the worker, the report
+//! on its way back. Pure; the reading side checks every length.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::{Buf, BufMut, Bytes};
+
+use crate::outcome::{Captured, Failure, Form, Kind, Usage, Value};
+use crate::wire::frame::{FrameKind, HEADER, Head};
+use crate::wire::message::ItemForm;
+
+const FORM: u8 = 0b11;
+const TASK_PATH: u8 = 1 << 2;
+const FAILED: u8 = 1 << 2;
+const TRUNCATED: u8 = 1 << 3;
+const FUEL: u8 = 1 << 4;
+const PRINTED: u8 = 1 << 5;
+
+/// Bytes of a report before its optional parts.
+const REPORT: usize = 32;
+
+/// Longest failure message that the host keeps, in bytes.
+const MAX_MESSAGE: usize = 4096;
+
+/// What a task frame says besides its head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TaskParts<'a> {
+    /// How to read `item`.
+    pub form: ItemForm,
+    /// The file's path for placeholders.
+    pub path: Option<&'a str>,
+    /// The item's bytes.
+    pub item: &'a [u8],
+}
+
+/// Head and leading payload bytes of a task; the item's own bytes follow them.
+pub fn put_task(out: &mut Vec<u8>, mut head: Head, parts: &TaskParts<'_>) {
+    let path = parts.path.unwrap_or_default();
+    let path = &path.as_bytes()[..path.len().min(usize::from(u16::MAX))];
+    head.flags = match parts.form {
+        ItemForm::Json => 0,
+        ItemForm::Raw => 1,
+        ItemForm::Cells => 2,
+    };
+    let mut extra = 0;
+    if parts.path.is_some() {
+        head.flags |= TASK_PATH;
+        extra = 2 + path.len();
+    }
+    head.length = (parts.item.len() + extra) as u32;
+    head.put(out);
+    if parts.path.is_some() {
+        out.put_u16_le(path.len() as u16);
+        out.put_slice(path);
+    }
+}
+
+/// Reads a task's payload.
+#[must_use]
+pub fn read_task<'a>(head: &Head, payload: &'a [u8]) -> Option<TaskParts<'a>> {
+    let form = match head.flags & FORM {
+        0 => ItemForm::Json,
+        1 => ItemForm::Raw,
+        2 => ItemForm::Cells,
+        _ => return None,
+    };
+    if head.flags & TASK_PATH == 0 {
+        return Some(TaskParts { form, path: None, item: payload });
+    }
+    let (length, rest) = payload.split_first_chunk::<2>()?;
+    let (path, item) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
+    Some(TaskParts { form, path: std::str::from_utf8(path).ok(), item })
+}
+
+/// A finished task, as the worker reports it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TaskReport {
+    /// The value or the failure.
+    pub result: Result<Value, Failure>,
+    /// When it started.
+    pub started: SystemTime,
+    /// What it used.
+    pub usage: Usage,
+    /// What it printed.
+    pub captured: Captured,
+}
+
+/// What the worker knows about a finished task beside its value.
+#[derive(Clone, Copy, Debug)]
+pub struct Figures<'a> {
+    /// Start, in microseconds since the epoch.
+    pub started_us: u64,
+    /// Wall time in nanoseconds.
+    pub wall_ns: u64,
+    /// Processor time in nanoseconds.
+    pub cpu_ns: u64,
+    /// Peak of memory in bytes.
+    pub peak_memory: u64,
+    /// Instructions, where they are counted.
+    pub fuel: Option<u64>,
+    /// Tail of stdout.
+    pub stdout: &'a [u8],
+    /// Tail of stderr.
+    pub stderr: &'a [u8],
+    /// Something before the tails was dropped.
+    pub truncated: bool,
+}
+
+/// Appends a whole `Done` frame.
+pub fn put_report(out: &mut Vec<u8>, mut head: Head, figures: &Figures<'_>, result: Result<(Form, &[u8]), &Failure>) {
+    let printed = !figures.stdout.is_empty() || !figures.stderr.is_empty();
+    head.kind = FrameKind::Done;
+    head.flags = if figures.truncated { TRUNCATED } else { 0 };
+    head.flags |= if printed { PRINTED } else { 0 };
+    head.flags |= if figures.fuel.is_some() { FUEL } else { 0 };
+    head.flags |= match result {
+        Ok((Form::Json, _)) => 0,
+        Ok((Form::Text, _)) => 1,
+        Ok((Form::Bytes, _)) => 2,
+        Err(_) => FAILED,
+    };
+    let at = out.len();
+    head.put(out);
+    out.put_u64_le(figures.started_us);
+    out.put_u64_le(figures.wall_ns);
+    out.put_u64_le(figures.cpu_ns);
+    out.put_u64_le(figures.peak_memory);
+    if let Some(fuel) = figures.fuel {
+        out.put_u64_le(fuel);
+    }
+    if printed {
+        out.put_u32_le(figures.stdout.len() as u32);
+        out.put_u32_le(figures.stderr.len() as u32);
+        out.put_slice(figures.stdout);
+        out.put_slice(figures.stderr);
+    }
+    match result {
+        Ok((_, value)) => out.put_slice(value),
+        // A failure is plain strings and numbers; its JSON cannot fail.
+        Err(failure) => out.put_slice(&serde_json::to_vec(failure).unwrap_or_default()),
+    }
+    let length = (out.len() - at - HEADER) as u32;
+    out[at + 4..at + 8].copy_from_slice(&length.to_le_bytes());
+}
+
+/// Reads a report; `None` when it is not one. Believes nothing.
+#[must_use]
+pub fn read_report(head: &Head, mut payload: Bytes) -> Option<TaskReport> {
+    if payload.len() < REPORT {
+        return None;
+    }
+    let started = UNIX_EPOCH.checked_add(Duration::from_micros(payload.get_u64_le()))?;
+    let wall = Duration::from_nanos(payload.get_u64_le());
+    let cpu = Duration::from_nanos(payload.get_u64_le());
+    let peak_memory = payload.get_u64_le();
+    let fuel = if head.flags & FUEL == 0 { None } else { Some(payload.try_get_u64_le().ok()?) };
+    let mut captured = Captured::default();
+    if head.flags & PRINTED != 0 {
+        let stdout = payload.try_get_u32_le().ok()? as usize;
+        let stderr = payload.try_get_u32_le().ok()? as usize;
+        if payload.len() < stdout.checked_add(stderr)? {
+            return None;
+        }
+        captured.stdout = payload.split_to(stdout);
+        captured.stderr = payload.split_to(stderr);
+    }
+    captured.truncated = head.flags & TRUNCATED != 0;
+    let usage = Usage { wall, cpu, fuel, peak_memory };
+    let result = if head.flags & FAILED == 0 {
+        let form = match head.flags & FORM {
+            0 => Form::Json,
+            1 => Form::Text,
+            2 => Form::Bytes,
+            _ => return None,
+        };
+        Ok(Value { form, bytes: payload })
+    } else {
+        Err(read_failure(&payload)?)
+    };
+    Some(TaskReport { result, started, usage, captured })
+}
+
+fn read_failure(json: &[u8]) -> Option<Failure> {
+    let mut failure: Failure = serde_json::from_slice(json).ok()?;
+    if failure.kind == Kind::Ok {
+        return None;
+    }
+    if failure.message.len() > MAX_MESSAGE {
+        let cut = failure.message.floor_char_boundary(MAX_MESSAGE);
+        failure.message.truncate(cut);
+        failure.message.push('…');
+    }
+    failure.detail.frames.truncate(crate::outcome::MAX_FRAMES);
+    Some(failure)
+}

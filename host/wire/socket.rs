@@ -1,0 +1,85 @@
+//! Moving bytes and descriptors over the socketpair between host and worker.
+
+use std::io::{self, IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage, SendFlags,
+};
+
+/// Most descriptors that travel with one set-up.
+pub const MAX_DESCRIPTORS: usize = 32;
+
+/// Sends all of `bytes`, with `descriptors` beside the first of them. Blocks.
+///
+/// # Errors
+/// When the other end is closed, or there are more than [`MAX_DESCRIPTORS`].
+pub fn send_all(socket: BorrowedFd<'_>, mut bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !descriptors.is_empty() && !control.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::Error::other(format!("more than {MAX_DESCRIPTORS} descriptors for one worker")));
+    }
+    while !bytes.is_empty() {
+        let parts = [IoSlice::new(bytes)];
+        match rustix::net::sendmsg(socket, &parts, &mut control, SendFlags::NOSIGNAL) {
+            Ok(sent) => {
+                bytes = &bytes[sent..];
+                control.clear();
+            }
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => wait_writable(socket)?,
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+    Ok(())
+}
+
+fn wait_writable(socket: BorrowedFd<'_>) -> io::Result<()> {
+    use rustix::event::{PollFd, PollFlags, poll};
+    match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::OUT)], None) {
+        Ok(_) | Err(Errno::INTR) => Ok(()),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Receives up to `buffer.len()` bytes and appends descriptors that came with
+/// them. 0 is the end of the stream. Blocks as the socket does.
+///
+/// # Errors
+/// As the system reports them; an interrupted call is repeated.
+pub fn receive(socket: BorrowedFd<'_>, buffer: &mut [u8], descriptors: &mut Vec<OwnedFd>) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    loop {
+        let mut parts = [IoSliceMut::new(buffer)];
+        match rustix::net::recvmsg(socket, &mut parts, &mut control, RecvFlags::CMSG_CLOEXEC) {
+            Ok(message) => {
+                for item in control.drain() {
+                    if let RecvAncillaryMessage::ScmRights(received) = item {
+                        descriptors.extend(received);
+                    }
+                }
+                return Ok(message.bytes);
+            }
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+/// Reads into a plain byte buffer without descriptors; 0 is the end.
+///
+/// # Errors
+/// As the system reports them; an interrupted call is repeated.
+pub fn read(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
+    loop {
+        match rustix::io::read(&socket, &mut *buffer) {
+            Ok(read) => return Ok(read),
+            Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
