@@ -2,6 +2,7 @@
 //! channels; knows no wasmtime.
 
 pub mod cache;
+pub mod compile;
 pub mod item;
 pub mod module;
 pub mod process;
