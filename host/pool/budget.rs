@@ -102,10 +102,3 @@ impl Budget {
         drop(guard);
         self.freed.notify_all();
     }
-
-    /// Whether [`Budget::close`] was called.
-    #[must_use]
-    pub fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire)
-    }
-}

@@ -5,9 +5,14 @@
 //! queue; each slot moves them through its worker process; outcomes go to the
 //! job's reorder buffer, from which the reader takes them.
 
+pub mod cache;
+pub mod compile;
 pub mod item;
 
+pub mod module;
 pub mod process;
+pub mod resources;
+pub mod target;
 
 mod budget;
 mod credit;

@@ -1,0 +1,346 @@
+//! Options of input, output and the function between them.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::heading;
+use crate::wire::message::{Abi, BytesAs, ItemAs, ResultAs, Spread};
+
+/// Where items come from and how they reach the function; exactly one.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+#[command(next_help_heading = heading::INPUT)]
+pub struct ModeArgs {
+    /// Call the function with each item; results in input order
+    #[arg(long, value_name = "SRC")]
+    pub map: Option<String>,
+    /// Like --map, writing each result as soon as it is next
+    #[arg(long, value_name = "SRC")]
+    pub imap: Option<String>,
+    /// Like --imap, in the order in which items finish, as records
+    #[arg(long, value_name = "SRC")]
+    pub imap_unordered: Option<String>,
+    /// Spread each item, an array or object, over the parameters
+    #[arg(long, value_name = "SRC")]
+    pub starmap: Option<String>,
+    /// Call once with this JSON value and print the result
+    #[arg(long, value_name = "JSON")]
+    pub apply: Option<String>,
+}
+
+/// The mode of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `--map`.
+    Map,
+    /// `--imap`.
+    Imap,
+    /// `--imap-unordered`.
+    ImapUnordered,
+    /// `--starmap`.
+    Starmap,
+    /// `--apply`.
+    Apply,
+}
+
+impl Mode {
+    /// How its items become arguments.
+    #[must_use]
+    pub fn spread(self) -> Spread {
+        match self {
+            Self::Map | Self::Imap | Self::ImapUnordered => Spread::One,
+            Self::Starmap => Spread::Star,
+            Self::Apply => Spread::Auto,
+        }
+    }
+
+    /// Whether each result is written as soon as it can be.
+    #[must_use]
+    pub fn streams(self) -> bool {
+        matches!(self, Self::Imap | Self::ImapUnordered)
+    }
+}
+
+impl ModeArgs {
+    /// The mode that was given, and its SRC or JSON. Clap has seen to it that
+    /// there is exactly one.
+    #[must_use]
+    pub fn chosen(&self) -> Option<(Mode, &str)> {
+        [
+            (Mode::Map, &self.map),
+            (Mode::Imap, &self.imap),
+            (Mode::ImapUnordered, &self.imap_unordered),
+            (Mode::Starmap, &self.starmap),
+            (Mode::Apply, &self.apply),
+        ]
+        .into_iter()
+        .find_map(|(mode, source)| Some((mode, source.as_deref()?)))
+    }
+}
+
+/// What is called, and how values are read and written.
+#[derive(Debug, Args)]
+#[command(next_help_heading = heading::FUNCTION)]
+pub struct FunctionArgs {
+    /// The function: NAME, INTERFACE/NAME or _start
+    ///
+    /// Without it: the only callable export, else `run`, else `_start`.
+    #[arg(long, value_name = "NAME")]
+    pub invoke: Option<String>,
+    /// How the function takes an item: auto, component, command, core or bytes
+    #[arg(long, value_name = "ABI", default_value = "auto", value_parser = abi, hide_short_help = true)]
+    pub abi: AbiChoice,
+    /// Fix a parameter for all items (repeatable)
+    #[arg(long, value_name = "NAME=JSON", value_parser = with)]
+    pub with: Vec<(String, String)>,
+    /// How JSON items reach commands and byte functions: strings as their
+    /// characters, or all as JSON text
+    #[arg(long, value_name = "FORM", default_value = "auto", value_parser = item_as, hide_short_help = true)]
+    pub item_as: ItemAs,
+    /// What a command's output or a byte result is: text, json, bytes or
+    /// file:PATH
+    #[arg(long, value_name = "FORM", value_parser = result_as, hide_short_help = true)]
+    pub result: Option<ResultAs>,
+    /// How list<u8> results are written: array, base64 or utf8
+    #[arg(long, value_name = "FORM", default_value = "array", value_parser = bytes_as, hide_short_help = true)]
+    pub bytes: BytesAs,
+    /// Make unknown imported functions trap when called
+    #[arg(long, hide_short_help = true)]
+    pub stub_imports: bool,
+}
+
+/// `--abi`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AbiChoice(pub Option<Abi>);
+
+fn abi(text: &str) -> Result<AbiChoice, String> {
+    Ok(AbiChoice(match text {
+        "auto" => None,
+        "component" => Some(Abi::Component),
+        "command" => Some(Abi::Command),
+        "core" => Some(Abi::Core),
+        "bytes" => Some(Abi::Bytes),
+        _ => return Err("expected auto, component, command, core or bytes".to_owned()),
+    }))
+}
+
+fn with(text: &str) -> Result<(String, String), String> {
+    let (name, json) = text.split_once('=').ok_or("expected NAME=JSON, such as factor=2")?;
+    if name.is_empty() {
+        return Err("the name before = is missing".to_owned());
+    }
+    serde_json::from_str::<serde::de::IgnoredAny>(json).map_err(|error| {
+        format!("the value of {name} is no JSON: {error} (a string needs quotes: {name}='\"text\"')")
+    })?;
+    Ok((name.to_owned(), json.to_owned()))
+}
+
+fn item_as(text: &str) -> Result<ItemAs, String> {
+    match text {
+        "auto" => Ok(ItemAs::Auto),
+        "json" => Ok(ItemAs::Json),
+        _ => Err("expected auto or json".to_owned()),
+    }
+}
+
+fn result_as(text: &str) -> Result<ResultAs, String> {
+    match text {
+        "text" => Ok(ResultAs::Text),
+        "json" => Ok(ResultAs::Json),
+        "bytes" => Ok(ResultAs::Bytes),
+        _ => match text.strip_prefix("file:") {
+            Some(path) if !path.is_empty() => Ok(ResultAs::File(path.to_owned())),
+            _ => Err("expected text, json, bytes or file:PATH".to_owned()),
+        },
+    }
+}
+
+fn bytes_as(text: &str) -> Result<BytesAs, String> {
+    match text {
+        "array" => Ok(BytesAs::Array),
+        "base64" => Ok(BytesAs::Base64),
+        "utf8" => Ok(BytesAs::Utf8),
+        _ => Err("expected array, base64 or utf8".to_owned()),
+    }
+}
+
+/// How input is read.
+#[derive(Debug, Args)]
+#[command(next_help_heading = heading::INPUT)]
+pub struct InputArgs {
+    /// Format of SRC: json, jsonl, lines, csv or files
+    ///
+    /// The default is by SRC's extension, for - by its first byte.
+    #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
+    pub input: Option<InputFormat>,
+    /// The csv input has no header row; items are arrays
+    #[arg(long, hide_short_help = true)]
+    pub no_header: bool,
+    /// Character between csv cells
+    #[arg(long, value_name = "CHAR", default_value = ",", value_parser = delimiter, hide_short_help = true)]
+    pub delimiter: u8,
+    /// What to do with csv columns that the parameter has no field for
+    #[arg(long, value_name = "WHAT", default_value = "refuse", hide_short_help = true)]
+    pub extra_fields: ExtraFields,
+    /// Paths in the list of --input files end in NUL, not newline
+    #[arg(short = '0', long, hide_short_help = true)]
+    pub null: bool,
+    /// Copy this field of the item into the record's id
+    #[arg(long, value_name = "FIELD", hide_short_help = true)]
+    pub id: Option<String>,
+    /// Run only these items, such as 48213,7-9
+    #[arg(long, value_name = "LIST", value_parser = only, hide_short_help = true)]
+    pub only: Option<Only>,
+}
+
+/// `--input`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum InputFormat {
+    /// One JSON array.
+    Json,
+    /// A JSON value a line.
+    Jsonl,
+    /// Each line is an item.
+    Lines,
+    /// Rows of comma-separated values.
+    Csv,
+    /// Each file that SRC, a glob or a list, names is an item.
+    Files,
+}
+
+/// `--extra-fields`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExtraFields {
+    /// An unknown column ends the run before anything is called.
+    Refuse,
+    /// Unknown columns are left out.
+    Ignore,
+}
+
+fn delimiter(text: &str) -> Result<u8, String> {
+    match text.as_bytes() {
+        b"\\t" | b"tab" => Ok(b'\t'),
+        [b'"' | b'\n' | b'\r'] => Err("a quote or line end cannot divide cells".to_owned()),
+        [one] if one.is_ascii() => Ok(*one),
+        _ => Err("expected one ASCII character, or \\t".to_owned()),
+    }
+}
+
+/// `--only`: positions of items, as sorted ranges.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Only(Vec<RangeInclusive<u64>>);
+
+impl Only {
+    /// Whether the item at this position is to be run.
+    #[must_use]
+    pub fn contains(&self, index: u64) -> bool {
+        self.0.iter().any(|range| range.contains(&index))
+    }
+
+    /// The last position; nothing behind it need be read.
+    #[must_use]
+    pub fn last(&self) -> u64 {
+        self.0.iter().map(|range| *range.end()).max().unwrap_or(0)
+    }
+}
+
+fn only(text: &str) -> Result<Only, String> {
+    let number =
+        |text: &str| text.trim().parse::<u64>().map_err(|_| format!("{text:?} is no position (they count from 0)"));
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let (first, last) = (number(first)?, number(last)?);
+        if first > last { Err(format!("{part:?} ends before it begins")) } else { Ok(first..=last) }
+    };
+    let mut ranges = text.split(',').map(range).collect::<Result<Vec<_>, _>>()?;
+    ranges.sort_by_key(|range| *range.start());
+    Ok(Only(ranges))
+}
+
+/// How results are written.
+#[derive(Debug, Args)]
+#[command(next_help_heading = heading::INPUT)]
+pub struct OutputArgs {
+    /// Format of results: json, jsonl, records, lines or raw
+    ///
+    /// The default is json for --map and --starmap of JSON arrays, records for --imap-unordered, else jsonl.
+    #[arg(long, value_name = "FORMAT", conflicts_with = "apply", hide_possible_values = true)]
+    pub output: Option<OutputFormat>,
+    /// Write to FILE; with {index} or another placeholder, a file an item
+    ///
+    /// Placeholders are {} (the item), {index}, {id}, {1} {2} … (elements of a --starmap item) and, for files,
+    /// {name}, {stem} and {path}.
+    #[arg(short, value_name = "FILE", long = "output-file")]
+    pub out: Option<PathBuf>,
+    /// Let -o replace the files of items that exist
+    #[arg(long, requires = "out", hide_short_help = true)]
+    pub overwrite: bool,
+    /// What json and jsonl have for a failed item: null, or nothing
+    #[arg(long, value_name = "WHAT", default_value = "null", hide_short_help = true)]
+    pub on_failure: OnFailure,
+    /// Whose printed output to show under messages
+    #[arg(
+        long,
+        value_name = "WHOSE",
+        default_value = "failed",
+        env = "WPOOL_SHOW_OUTPUT",
+        hide_env = true,
+        hide_short_help = true
+    )]
+    pub show_output: ShowOutput,
+    /// Print a summary on standard error, as text or json
+    #[arg(long, value_name = "FORM", hide_possible_values = true, num_args = 0..=1, require_equals = true, default_missing_value = "text")]
+    pub stats: Option<StatsFormat>,
+    /// Write the summary as JSON to FILE, however the run ends
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub stats_file: Option<PathBuf>,
+    /// Show effective limits, grants and workers; run nothing
+    #[arg(long)]
+    pub dry_run: bool,
+}
+
+/// `--output`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OutputFormat {
+    /// One compact array.
+    Json,
+    /// A value a line.
+    Jsonl,
+    /// An outcome object a line.
+    Records,
+    /// Each result's text and a newline.
+    Lines,
+    /// Each result's exact bytes.
+    Raw,
+}
+
+/// `--on-failure`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum OnFailure {
+    /// `null` stands in its place.
+    Null,
+    /// It is left out.
+    Omit,
+}
+
+/// `--show-output`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ShowOutput {
+    /// Of failed items.
+    Failed,
+    /// Of all items.
+    All,
+    /// Of none.
+    Never,
+}
+
+/// `--stats`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum StatsFormat {
+    /// Lines for people.
+    Text,
+    /// One line of JSON.
+    Json,
+}

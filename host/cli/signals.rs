@@ -1,0 +1,153 @@
+//! Ctrl-C and its kin in two stages: the first asks to finish, the second to
+//! stop at once. A run that does neither is ended from here.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicUsize, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::{Handle, Signals};
+
+/// What a run may take beyond its grace, or after a second signal, before it
+/// is ended as it is: to kill workers and write what is done.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// How urgently the run is to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Urgency {
+    /// Nobody asked.
+    None,
+    /// Feed no more, let what runs finish.
+    Drain,
+    /// Kill what runs.
+    Kill,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    count: AtomicUsize,
+    first: AtomicI32,
+}
+
+/// Listens for signals while it lives.
+#[derive(Debug)]
+pub struct Listener {
+    state: Arc<State>,
+    stop: Arc<AtomicBool>,
+    handle: Handle,
+    thread: Option<JoinHandle<()>>,
+    /// Its end tells the watchdogs that the run is over.
+    over: Option<Sender<()>>,
+}
+
+impl Listener {
+    /// Begins to listen. Signals that our parent had us ignore, as `nohup`
+    /// does, stay ignored.
+    ///
+    /// # Errors
+    /// When a handler or the thread cannot be had.
+    pub fn start(grace: Duration) -> io::Result<Self> {
+        let ignored = ignored();
+        let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+        let mut signals = Signals::new(wanted)?;
+        let handle = signals.handle();
+        let (over, watched) = bounded::<()>(0);
+        let (state, stop) = (Arc::<State>::default(), Arc::<AtomicBool>::default());
+        let (seen, stopped) = (Arc::clone(&state), Arc::clone(&stop));
+        let thread = std::thread::Builder::new().name("wpool-signals".to_owned()).spawn(move || {
+            for signal in signals.forever() {
+                let before = seen.count.fetch_add(1, Ordering::SeqCst);
+                if before == 0 {
+                    seen.first.store(signal, Ordering::SeqCst);
+                }
+                stopped.store(true, Ordering::SeqCst);
+                let patience = if before == 0 { grace.saturating_add(PATIENCE) } else { PATIENCE };
+                watch(watched.clone(), patience, 128 + seen.first.load(Ordering::SeqCst));
+            }
+        })?;
+        Ok(Self { state, stop, handle, thread: Some(thread), over: Some(over) })
+    }
+
+    /// How urgently the run is to end.
+    #[must_use]
+    pub fn urgency(&self) -> Urgency {
+        match self.state.count.load(Ordering::SeqCst) {
+            0 => Urgency::None,
+            1 => Urgency::Drain,
+            _ => Urgency::Kill,
+        }
+    }
+
+    /// Set by the first signal.
+    #[must_use]
+    pub fn stop(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+
+    /// The exit code of a run that a signal ended: 129, 130 or 143.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<u8> {
+        match self.state.first.load(Ordering::SeqCst) {
+            0 => None,
+            signal => u8::try_from(128 + signal).ok(),
+        }
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.handle.close();
+        self.over = None;
+        if let Some(thread) = self.thread.take() {
+            // Its panic would have been reported already.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Ends the process if the run is not over in time: its main thread may be
+/// stuck writing to a reader that does not read.
+fn watch(over: Receiver<()>, patience: Duration, code: i32) {
+    let watchdog = move || {
+        if over.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
+            std::process::exit(code);
+        }
+    };
+    // Without a watchdog the run still ends by itself, or by SIGKILL.
+    let _ = std::thread::Builder::new().name("wpool-watchdog".to_owned()).spawn(watchdog);
+}
+
+/// The signals that this process ignores, as bits.
+fn ignored() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_signal_drains_and_the_second_kills() {
+        // HUP, so that a Ctrl-C for the whole test run still works.
+        let listener = Listener::start(Duration::from_secs(60)).unwrap();
+        assert_eq!((listener.urgency(), listener.exit_code()), (Urgency::None, None));
+        let wait = |urgency| {
+            let began = std::time::Instant::now();
+            while listener.urgency() != urgency && began.elapsed() < Duration::from_secs(10) {
+                std::thread::yield_now();
+            }
+            assert_eq!(listener.urgency(), urgency);
+        };
+        signal_hook::low_level::raise(SIGHUP).unwrap();
+        wait(Urgency::Drain);
+        assert!(listener.stop().load(Ordering::SeqCst));
+        signal_hook::low_level::raise(SIGHUP).unwrap();
+        wait(Urgency::Kill);
+        assert_eq!(listener.exit_code(), Some(129));
+    }
+}
