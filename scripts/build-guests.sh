@@ -32,6 +32,10 @@ cd "$ROOT"
 # shellcheck disable=SC1091 # written by setup-guests.sh
 . "$PREFIX/env.sh"
 
+# Panics name their source files; without this they would name the builder's
+# home, and two machines would build different modules.
+export CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=registry"
+
 # fingerprint: of everything that decides what the guests are.
 fingerprint() {
     {

@@ -90,11 +90,11 @@ pub fn read_out_of_bounds() -> u8 {
 
 /// Divides as the machine does, without Rust's own check.
 pub fn divide_by_zero() -> u64 {
-    let zero = black_box(0_u64);
+    let (one, zero) = (black_box(1_u64), black_box(0));
     // SAFETY: untrue on purpose, so that no check is compiled and the machine's
     // own division traps; `black_box` keeps the optimizer from using the lie.
     unsafe { std::hint::assert_unchecked(zero != 0) };
-    black_box(1 / zero)
+    black_box(one / zero)
 }
 
 /// Sleeps in the host, where no instruction of the guest is executed.
