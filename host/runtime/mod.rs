@@ -19,3 +19,6 @@ pub mod wasi;
 
 pub use compile::compile;
 pub use instance::{Guest, Report, TaskInput};
+
+#[cfg(test)]
+mod tests;
