@@ -14,8 +14,8 @@ pub struct Description {
     pub shape: Shape,
     /// The file was a core module that was made a component at load.
     pub componentized: bool,
-    /// Callable functions, in the module's order. `_start` and
-    /// `wasi:cli/run` are not among them; see `command`.
+    /// All exported functions, in the module's order; those marked `hidden`
+    /// are only found by their name.
     pub functions: Vec<Function>,
     /// The module is a command: it exports `_start` or `wasi:cli/run`.
     pub command: bool,
@@ -56,7 +56,8 @@ pub struct Function {
     pub name: String,
     /// Parameters and results.
     pub ty: FuncTy,
-    /// Plumbing such as `malloc` or `cabi_realloc`: called only when named.
+    /// No candidate where no function is named: `_start`, `_initialize`,
+    /// allocators, and what else only tools call.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub hidden: bool,
 }
@@ -115,4 +116,7 @@ pub struct Needs {
     pub memories: u32,
     /// Tables.
     pub tables: u32,
+    /// Elements of the largest table at its start.
+    #[serde(default)]
+    pub table_elements: u64,
 }

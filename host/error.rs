@@ -26,6 +26,9 @@ pub enum Error {
     /// Workers cannot be started, or keep dying.
     #[error("{0}")]
     Workers(String),
+    /// The artifact is not of this engine and must be compiled anew.
+    #[error("{0}")]
+    Stale(String),
     /// The input cannot be read or is not a document of its format.
     #[error("{0}")]
     Input(String),
@@ -46,7 +49,7 @@ impl Error {
         match self {
             Self::Usage(_) => 2,
             Self::Module(_) | Self::ModuleFile { .. } => 3,
-            Self::Workers(_) | Self::Input(_) | Self::Io { .. } => 4,
+            Self::Workers(_) | Self::Stale(_) | Self::Input(_) | Self::Io { .. } => 4,
         }
     }
 

@@ -28,3 +28,11 @@ pub struct Body {
     /// prefix, for items that are files.
     pub path: Option<String>,
 }
+
+impl Body {
+    /// No bytes; for items that will not run.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self { bytes: Bytes::new(), form: ItemForm::Json, path: None }
+    }
+}

@@ -1,10 +1,398 @@
 //! The pool: slots, their worker processes, and the collector. Threads and
 //! channels; knows no wasmtime.
+//!
+//! Data goes one way: a feeder pulls items and sends chunks into one bounded
+//! queue; each slot moves them through its worker process; outcomes go to the
+//! job's reorder buffer, from which the reader takes them.
 
 pub mod cache;
 pub mod compile;
 pub mod item;
+
 pub mod module;
 pub mod process;
 pub mod resources;
 pub mod target;
+
+mod budget;
+mod credit;
+mod feed;
+mod iter;
+mod job;
+mod link;
+mod reorder;
+mod slot;
+mod stats;
+
+use std::fs::File;
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::os::fd::OwnedFd;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
+use rustix::event::EventfdFlags;
+
+pub use feed::{Chunksize, Rest};
+pub use iter::{JobHandle, Outcomes, TimedOut};
+pub use stats::Stats;
+
+use crate::describe::Description;
+use crate::error::Error;
+use crate::limits::{Isolation, SandboxMode};
+use crate::outcome::{Failure, Kind};
+use crate::pool::feed::Chunk;
+use crate::pool::item::Item;
+use crate::pool::job::{Job, Task};
+use crate::pool::slot::{Ears, Slot};
+use crate::pool::stats::{Counts, Storm};
+use crate::wire::message::TaskSpec;
+
+/// Undelivered items of an ordered job, unless the caller says otherwise:
+/// many, so that one long item does not hold up those after it.
+const WINDOW: usize = 1 << 16;
+
+/// How long a full queue is waited for before the pool's end is looked at.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// How a pool is run.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// Worker processes.
+    pub processes: NonZeroUsize,
+    /// Items after which a worker is replaced.
+    pub max_tasks_per_child: Option<NonZeroU64>,
+    /// How hard the workers' lock-down is insisted on.
+    pub sandbox: SandboxMode,
+    /// Further tries of an item that failed with one of `retry_on`.
+    pub retries: u32,
+    /// Kinds that `retries` is for.
+    pub retry_on: Vec<Kind>,
+    /// Pause before the next try, times the number of tries so far.
+    pub backoff: Duration,
+    /// The program that workers are started from.
+    pub worker: PathBuf,
+    /// Most items in one worker at once; for measurements.
+    pub credit: Option<NonZeroUsize>,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            processes: NonZeroUsize::MIN,
+            max_tasks_per_child: None,
+            sandbox: SandboxMode::default(),
+            retries: 0,
+            retry_on: vec![Kind::WorkerCrashed, Kind::Timeout],
+            backoff: Duration::ZERO,
+            worker: process::own_binary(),
+            credit: None,
+        }
+    }
+}
+
+/// How one call of a pool goes through its items.
+#[derive(Clone, Copy, Debug)]
+pub struct MapOptions {
+    /// Outcomes in input order, or as they come.
+    pub ordered: bool,
+    /// How items are cut into chunks.
+    pub chunksize: Chunksize,
+    /// Items that may be pulled and not delivered.
+    pub window: Option<NonZeroUsize>,
+    /// What becomes of unread items when the job is stopped.
+    pub rest: Rest,
+    /// Position of the function in the task specification's targets.
+    pub function: u16,
+}
+
+impl Default for MapOptions {
+    fn default() -> Self {
+        Self { ordered: true, chunksize: Chunksize::Auto, window: None, rest: Rest::Leave, function: 0 }
+    }
+}
+
+/// What a pool runs: a compiled module and how its tasks are called.
+#[derive(Debug)]
+pub struct Work {
+    /// The artifact of the compile worker.
+    pub artifact: File,
+    /// What it offers and needs.
+    pub description: Description,
+    /// How tasks are called.
+    pub spec: TaskSpec,
+}
+
+/// What slots, feeders and readers share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) artifact: File,
+    pub(crate) description: Description,
+    pub(crate) spec: TaskSpec,
+    pub(crate) options: PoolOptions,
+    pub(crate) max_item: u64,
+    pub(crate) side_effects: bool,
+    pub(crate) counts: Counts,
+    pub(crate) storm: Storm,
+    /// Slots that wait for work.
+    pub(crate) idle: AtomicUsize,
+    /// Feeders that may still send.
+    pub(crate) feeding: AtomicUsize,
+    /// Mean time of a task, 0 when unknown.
+    pub(crate) task_ns: AtomicU64,
+    /// Where slots give tasks back to each other. Bounded by the slots'
+    /// windows: one message holds all that a slot gives back.
+    pub(crate) urgent: Sender<Chunk>,
+    urgent_out: Receiver<Chunk>,
+    queue: Sender<Chunk>,
+    queue_out: Receiver<Chunk>,
+    wakers: Vec<OwnedFd>,
+    terminated: AtomicBool,
+    closing: Mutex<Option<Sender<()>>>,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: bool,
+    broken: Option<Arc<Error>>,
+}
+
+/// A pool of worker processes that run one module. Dropping it ends it at
+/// once; items under way end as `cancelled`.
+#[derive(Debug)]
+pub struct Pool {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Pool {
+    /// Starts a pool. Workers start as work comes; the first starts now.
+    ///
+    /// # Errors
+    /// When the process is out of threads or descriptors.
+    pub fn start(work: Work, mut options: PoolOptions) -> Result<Self, Error> {
+        if work.spec.isolation == Isolation::Process {
+            options.max_tasks_per_child = Some(NonZeroU64::MIN);
+        }
+        let processes = options.processes.get();
+        // Enough for every slot's window twice: slots never find the queue
+        // empty because the feeder was not scheduled.
+        let (queue, queue_out) = bounded((processes * 128).max(256));
+        let (urgent, urgent_out) = bounded(processes * 4);
+        let (closing, closed) = bounded(0);
+        let mut wakers = Vec::new();
+        let mut ears = Vec::new();
+        for _slot in 0..processes {
+            let waker = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
+                .map_err(|errno| Error::Workers(format!("cannot make a waker: {errno}")))?;
+            let twin = waker.try_clone().map_err(Error::io("cannot copy a waker"))?;
+            wakers.push(twin);
+            ears.push(Ears { queue: queue_out.clone(), urgent: urgent_out.clone(), closing: closed.clone(), waker });
+        }
+        let shared = Arc::new(Shared {
+            max_item: work.spec.limits.max_item,
+            side_effects: work.spec.capabilities.side_effects(),
+            artifact: work.artifact,
+            description: work.description,
+            spec: work.spec,
+            counts: Counts::default(),
+            storm: Storm::new(processes),
+            idle: AtomicUsize::new(0),
+            feeding: AtomicUsize::new(0),
+            task_ns: AtomicU64::new(0),
+            urgent,
+            urgent_out,
+            queue,
+            queue_out,
+            wakers,
+            terminated: AtomicBool::new(false),
+            closing: Mutex::new(Some(closing)),
+            state: Mutex::default(),
+            changed: Condvar::new(),
+            options,
+        });
+        let mut pool = Self { shared, threads: Vec::with_capacity(processes) };
+        for (id, ears) in ears.into_iter().enumerate() {
+            let slot = Slot::new(id as u32, Arc::clone(&pool.shared), ears);
+            let thread = std::thread::Builder::new()
+                .name(format!("wpool-slot-{id}"))
+                .spawn(move || slot.run())
+                .map_err(Error::io("cannot start a slot's thread"))?;
+            pool.threads.push(thread);
+        }
+        Ok(pool)
+    }
+
+    /// Waits until the first worker takes tasks.
+    ///
+    /// # Errors
+    /// Why no worker ever will: the module was refused, or workers die.
+    pub fn wait_ready(&self) -> Result<(), Arc<Error>> {
+        let mut state = self.shared.state();
+        loop {
+            if let Some(error) = &state.broken {
+                return Err(Arc::clone(error));
+            }
+            if state.ready {
+                return Ok(());
+            }
+            state = self.shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Runs `items` through the pool. They are pulled lazily, by a thread of
+    /// the pool's own, as far as the window allows.
+    ///
+    /// # Errors
+    /// When that thread cannot be started.
+    pub fn outcomes<I>(&self, items: I, options: MapOptions) -> Result<Outcomes, Error>
+    where
+        I: IntoIterator<Item = Item>,
+        I::IntoIter: Send + 'static,
+    {
+        let window = options.window.map_or(WINDOW, NonZeroUsize::get);
+        let job = Arc::new(Job::new(window, options.ordered, options.function, options.rest));
+        let shared = Arc::clone(&self.shared);
+        shared.feeding.fetch_add(1, Ordering::AcqRel);
+        let (fed, items) = (Arc::clone(&job), items.into_iter());
+        std::thread::Builder::new()
+            .name("wpool-feed".to_owned())
+            .spawn(move || feed::feed(&shared, &fed, items, options.chunksize))
+            .map_err(Error::io("cannot start the feeder's thread"))?;
+        Ok(Outcomes::new(job, Arc::clone(&self.shared)))
+    }
+
+    /// What the workers did so far.
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        self.shared.counts.snapshot()
+    }
+
+    /// Ends the pool at once: workers are killed, items under way are
+    /// cancelled. Returns when no worker is left.
+    #[must_use]
+    pub fn terminate(mut self) -> Stats {
+        self.end();
+        self.stats()
+    }
+
+    fn end(&mut self) {
+        self.shared.terminate();
+        for thread in self.threads.drain(..) {
+            // A slot's panic has been printed; its worker died with it.
+            let _panicked = thread.join();
+        }
+    }
+}
+
+impl Drop for Pool {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Shared {
+    fn state(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A worker takes tasks.
+    pub(crate) fn ready(&self) {
+        let mut state = self.state();
+        if !state.ready {
+            state.ready = true;
+            self.changed.notify_all();
+        }
+    }
+
+    /// The pool cannot work: everything ends as `cancelled`.
+    pub(crate) fn break_down(&self, error: Error) {
+        let mut state = self.state();
+        state.broken.get_or_insert_with(|| Arc::new(error));
+        drop(state);
+        self.terminate();
+    }
+
+    /// Why the pool cannot work, if it cannot.
+    pub(crate) fn broken(&self) -> Option<Arc<Error>> {
+        self.state().broken.clone()
+    }
+
+    fn terminate(&self) {
+        self.terminated.store(true, Ordering::Release);
+        drop(self.closing.lock().unwrap_or_else(PoisonError::into_inner).take());
+        self.changed.notify_all();
+        self.wake();
+        self.drain();
+    }
+
+    pub(crate) fn is_terminated(&self) -> bool {
+        self.terminated.load(Ordering::Acquire)
+    }
+
+    /// Makes every slot look at its jobs.
+    pub(crate) fn wake(&self) {
+        for waker in &self.wakers {
+            // A full counter is readable already, which is all that is wanted.
+            let _full = rustix::io::write(waker, &1_u64.to_ne_bytes());
+        }
+    }
+
+    /// Feeder: waits for room in the queue. Gives the chunk back when the
+    /// pool has ended.
+    pub(crate) fn queue(&self, chunk: Chunk) -> Result<(), Chunk> {
+        let mut chunk = chunk;
+        while !self.is_terminated() {
+            match self.queue.send_timeout(chunk, LOOK) {
+                Ok(()) => {
+                    if self.is_terminated() {
+                        self.drain();
+                    }
+                    return Ok(());
+                }
+                Err(SendTimeoutError::Timeout(back) | SendTimeoutError::Disconnected(back)) => chunk = back,
+            }
+        }
+        Err(chunk)
+    }
+
+    /// Chunks in the queue.
+    pub(crate) fn queued(&self) -> usize {
+        self.queue_out.len()
+    }
+
+    /// After the end: cancels whatever is still queued.
+    pub(crate) fn drain(&self) {
+        for queue in [&self.urgent_out, &self.queue_out] {
+            while let Ok(chunk) = queue.try_recv() {
+                chunk.into_iter().for_each(Task::cancel);
+            }
+        }
+    }
+
+    /// The largest frame an honest worker sends.
+    pub(crate) fn frame_limit(&self) -> u32 {
+        let limits = &self.spec.limits;
+        let most = limits.max_result.saturating_mul(2).saturating_add(2 * limits.max_captured).saturating_add(1 << 20);
+        u32::try_from(most).unwrap_or(u32::MAX)
+    }
+
+    /// The most items in one worker.
+    pub(crate) fn credit(&self) -> Option<usize> {
+        if self.spec.isolation == Isolation::Process { Some(1) } else { self.options.credit.map(NonZeroUsize::get) }
+    }
+
+    /// Whether an item that failed so gets another try.
+    pub(crate) fn retries(&self, kind: Kind, task: &Task) -> bool {
+        task.attempts <= self.options.retries && self.options.retry_on.contains(&kind) && !task.job.is_stopped()
+    }
+
+    pub(crate) fn too_large(&self, size: usize) -> Failure {
+        feed::too_large(size, self.max_item)
+    }
+}

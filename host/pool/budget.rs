@@ -1,0 +1,104 @@
+//! Back-pressure: permits for items that are pulled but not delivered, and
+//! byte counts of what waits on either side of the workers.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
+
+/// Bytes of items that may wait for a slot, besides one item of any size.
+const QUEUED_BYTES: usize = 4 << 20;
+
+/// What one job may have under way.
+#[derive(Debug)]
+pub struct Budget {
+    permits: Mutex<usize>,
+    freed: Condvar,
+    waiting: AtomicBool,
+    queued: AtomicUsize,
+    closed: AtomicBool,
+    /// Position of the item that is delivered next.
+    pub next: AtomicU64,
+}
+
+impl Budget {
+    /// A budget of `window` undelivered items.
+    #[must_use]
+    pub fn new(window: usize) -> Self {
+        Self {
+            permits: Mutex::new(window),
+            freed: Condvar::new(),
+            waiting: AtomicBool::new(false),
+            queued: AtomicUsize::new(0),
+            closed: AtomicBool::new(false),
+            next: AtomicU64::new(0),
+        }
+    }
+
+    /// Takes 1 to `most` permits, waiting for the first; 0 when closed.
+    pub fn acquire(&self, most: usize) -> usize {
+        let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+        loop {
+            if self.closed.load(Ordering::Acquire) {
+                return 0;
+            }
+            let taken = most.min(*permits);
+            if taken > 0 {
+                *permits -= taken;
+                return taken;
+            }
+            permits = self.freed.wait(permits).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Takes up to `most` permits without waiting.
+    pub fn try_acquire(&self, most: usize) -> usize {
+        let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+        let taken = if self.closed.load(Ordering::Acquire) { 0 } else { most.min(*permits) };
+        *permits -= taken;
+        taken
+    }
+
+    /// Gives permits back as items are delivered.
+    pub fn release(&self, count: usize) {
+        *self.permits.lock().unwrap_or_else(PoisonError::into_inner) += count;
+        self.freed.notify_all();
+    }
+
+    /// Waits until `bytes` more may wait for a slot; false when closed.
+    pub fn queue(&self, bytes: usize) -> bool {
+        if self.may_queue(bytes) {
+            self.queued.fetch_add(bytes, Ordering::AcqRel);
+            return true;
+        }
+        let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+        self.waiting.store(true, Ordering::SeqCst);
+        while !self.may_queue(bytes) && !self.closed.load(Ordering::Acquire) {
+            permits = self.freed.wait(permits).unwrap_or_else(PoisonError::into_inner);
+        }
+        self.waiting.store(false, Ordering::SeqCst);
+        drop(permits);
+        self.queued.fetch_add(bytes, Ordering::AcqRel);
+        !self.closed.load(Ordering::Acquire)
+    }
+
+    fn may_queue(&self, bytes: usize) -> bool {
+        let queued = self.queued.load(Ordering::SeqCst);
+        queued == 0 || queued + bytes <= QUEUED_BYTES
+    }
+
+    /// A slot took `bytes` out of the queue.
+    pub fn unqueue(&self, bytes: usize) {
+        self.queued.fetch_sub(bytes, Ordering::SeqCst);
+        if self.waiting.load(Ordering::SeqCst) {
+            // The lock orders this after the waiter's check.
+            drop(self.permits.lock().unwrap_or_else(PoisonError::into_inner));
+            self.freed.notify_all();
+        }
+    }
+
+    /// Ends all waiting; nothing more is to be pulled.
+    pub fn close(&self) {
+        let guard = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+        self.closed.store(true, Ordering::Release);
+        drop(guard);
+        self.freed.notify_all();
+    }

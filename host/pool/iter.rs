@@ -1,0 +1,139 @@
+//! The reader's end of a job: outcomes as they become due.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::outcome::Outcome;
+use crate::pool::Shared;
+use crate::pool::job::Job;
+
+/// Permits given back at a time.
+const RELEASE: usize = 32;
+
+/// The outcomes of one call, in order or as they come. Dropping it cancels
+/// what is left.
+#[derive(Debug)]
+pub struct Outcomes {
+    job: Arc<Job>,
+    shared: Arc<Shared>,
+    ready: VecDeque<Outcome>,
+    owed: usize,
+    done: bool,
+}
+
+/// Nothing became due in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no outcome in time")]
+pub struct TimedOut;
+
+impl Outcomes {
+    pub(crate) fn new(job: Arc<Job>, shared: Arc<Shared>) -> Self {
+        Self { job, shared, ready: VecDeque::new(), owed: 0, done: false }
+    }
+
+    /// The next outcome, waited for at most `timeout`; `None` after the last.
+    ///
+    /// # Errors
+    /// [`TimedOut`]; the iterator can be used again.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Outcome>, TimedOut> {
+        self.take(Instant::now().checked_add(timeout))
+    }
+
+    /// Whether an outcome is at hand without waiting.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
+    fn take(&mut self, until: Option<Instant>) -> Result<Option<Outcome>, TimedOut> {
+        if self.ready.is_empty() {
+            self.release();
+            if self.done {
+                return Ok(None);
+            }
+            if !self.job.collect(&mut self.ready, until) {
+                self.done = true;
+                return Ok(None);
+            }
+        }
+        let outcome = self.ready.pop_front().ok_or(TimedOut)?;
+        self.owed += 1;
+        self.job.unweigh(outcome.weight());
+        if self.owed >= RELEASE {
+            self.release();
+        }
+        Ok(Some(outcome))
+    }
+
+    fn release(&mut self) {
+        if self.owed > 0 {
+            self.job.budget.release(self.owed);
+            self.owed = 0;
+        }
+    }
+
+    /// Starts nothing more. What runs is finished; queued items end as
+    /// `cancelled`, and unread ones as the call's [`Rest`](super::Rest) says.
+    pub fn stop(&self) {
+        self.handle().stop();
+    }
+
+    /// Ends what runs, too.
+    pub fn cancel(&self) {
+        self.handle().cancel();
+    }
+
+    /// A handle that stops this job from another thread.
+    #[must_use]
+    pub fn handle(&self) -> JobHandle {
+        JobHandle { job: Arc::clone(&self.job), shared: Arc::clone(&self.shared) }
+    }
+
+    /// Why the pool cannot go on, if it cannot.
+    #[must_use]
+    pub fn broken(&self) -> Option<Arc<Error>> {
+        self.shared.broken()
+    }
+}
+
+impl Iterator for Outcomes {
+    type Item = Outcome;
+
+    fn next(&mut self) -> Option<Outcome> {
+        self.take(None).ok().flatten()
+    }
+}
+
+impl std::iter::FusedIterator for Outcomes {}
+
+impl Drop for Outcomes {
+    fn drop(&mut self) {
+        if !self.done {
+            self.cancel();
+        }
+        self.job.budget.close();
+    }
+}
+
+/// Stops a job from elsewhere.
+#[derive(Clone, Debug)]
+pub struct JobHandle {
+    job: Arc<Job>,
+    shared: Arc<Shared>,
+}
+
+impl JobHandle {
+    /// As [`Outcomes::stop`].
+    pub fn stop(&self) {
+        self.job.stop();
+        self.shared.wake();
+    }
+
+    /// As [`Outcomes::cancel`].
+    pub fn cancel(&self) {
+        self.job.kill();
+        self.shared.wake();
+    }
+}

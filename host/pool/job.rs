@@ -1,0 +1,246 @@
+//! One call of the pool: what its items, the slots that run them and the
+//! reader of its outcomes share.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::outcome::{Failure, Kind, Outcome, Tag};
+use crate::pool::budget::Budget;
+use crate::pool::feed::{Gathering, Rest};
+use crate::pool::item::Body;
+use crate::pool::reorder::Reorder;
+
+/// Bytes of undelivered outcomes at which slots stop reading, except the one
+/// whose worker holds the next item.
+const UNDELIVERED_BYTES: usize = 32 << 20;
+
+/// Bit of `issued` that ends it.
+const SEALED: u64 = 1 << 63;
+
+/// A job under way.
+#[derive(Debug)]
+pub struct Job {
+    /// Back-pressure towards the feeder.
+    pub budget: Budget,
+    /// Position of the function in the set-up's targets.
+    pub function: u16,
+    /// The chunk that the feeder has not sent yet; here, because the feeder
+    /// may wait for input while the job is stopped.
+    pub gathering: Mutex<Gathering>,
+    rest: Rest,
+    /// Positions given out, and [`SEALED`] once there will be no more.
+    issued: AtomicU64,
+    inbox: Mutex<Inbox>,
+    arrived: Condvar,
+    undelivered: AtomicUsize,
+    stopped: AtomicBool,
+    killed: AtomicBool,
+}
+
+#[derive(Debug, Default)]
+struct Inbox {
+    ordered: bool,
+    reorder: Reorder<Outcome>,
+    unordered: VecDeque<Outcome>,
+    /// How many items there are, once the feeder knows.
+    total: Option<u64>,
+    delivered: u64,
+    /// The reader waits.
+    waiting: bool,
+}
+
+impl Inbox {
+    fn is_ready(&self) -> bool {
+        self.reorder.is_ready() || !self.unordered.is_empty() || self.is_done()
+    }
+
+    fn is_done(&self) -> bool {
+        self.total == Some(self.delivered)
+    }
+}
+
+/// A task on its way to a worker, or in one.
+#[derive(Debug)]
+pub struct Task {
+    /// The job it belongs to.
+    pub job: Arc<Job>,
+    /// Its place among the job's outcomes.
+    pub position: u64,
+    /// Its index in the input.
+    pub index: u64,
+    /// Its bytes.
+    pub body: Body,
+    /// What comes back with its outcome.
+    pub tag: Option<Box<Tag>>,
+    /// How often it was started.
+    pub attempts: u32,
+    /// How often a worker died while it ran.
+    pub deaths: u32,
+}
+
+impl Task {
+    /// Ends the task without a worker's report.
+    #[must_use]
+    pub fn fail(self, failure: Failure) -> (Arc<Job>, u64, Outcome) {
+        let outcome = Outcome {
+            index: self.index,
+            result: Err(failure),
+            attempts: self.attempts,
+            worker: None,
+            started: None,
+            usage: crate::outcome::Usage::default(),
+            captured: crate::outcome::Captured::default(),
+            tag: self.tag,
+        };
+        (self.job, self.position, outcome)
+    }
+
+    /// Ends the task as `cancelled`.
+    pub fn cancel(self) {
+        let (job, position, outcome) = self.fail(Failure::new(Kind::Cancelled, "the run ended before this item"));
+        job.deliver(std::iter::once((position, outcome)));
+    }
+}
+
+impl Job {
+    /// A job whose reader gets outcomes in order or as they come.
+    #[must_use]
+    pub fn new(window: usize, ordered: bool, function: u16, rest: Rest) -> Self {
+        Self {
+            budget: Budget::new(window),
+            function,
+            gathering: Mutex::default(),
+            rest,
+            issued: AtomicU64::new(0),
+            inbox: Mutex::new(Inbox { ordered, ..Inbox::default() }),
+            arrived: Condvar::new(),
+            undelivered: AtomicUsize::new(0),
+            stopped: AtomicBool::new(false),
+            killed: AtomicBool::new(false),
+        }
+    }
+
+    fn inbox(&self) -> std::sync::MutexGuard<'_, Inbox> {
+        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands outcomes to the reader, by position. Never waits: permits bound
+    /// how many there can be.
+    pub fn deliver(&self, outcomes: impl Iterator<Item = (u64, Outcome)>) {
+        let mut weight = 0;
+        let mut inbox = self.inbox();
+        for (position, outcome) in outcomes {
+            weight += outcome.weight();
+            if inbox.ordered {
+                let new = inbox.reorder.insert(position, outcome);
+                debug_assert!(new, "two outcomes for position {position}");
+            } else {
+                inbox.unordered.push_back(outcome);
+            }
+        }
+        self.undelivered.fetch_add(weight, Ordering::AcqRel);
+        let wake = inbox.waiting && inbox.is_ready();
+        drop(inbox);
+        if wake {
+            self.arrived.notify_all();
+        }
+    }
+
+    /// Feeder: the position of one more item; `None` when there must be none.
+    pub fn claim(&self) -> Option<u64> {
+        let position = self.issued.fetch_add(1, Ordering::AcqRel);
+        (position & SEALED == 0).then_some(position)
+    }
+
+    /// No items beyond those claimed so far will come.
+    pub fn seal(&self) {
+        let issued = self.issued.fetch_or(SEALED, Ordering::AcqRel);
+        if issued & SEALED == 0 {
+            self.inbox().total = Some(issued);
+            self.arrived.notify_all();
+        }
+    }
+
+    /// Reader: moves what is ready into `ready`, waiting until `until` for the
+    /// first. False when all was delivered; true with nothing moved when the
+    /// time is over.
+    pub fn collect(&self, ready: &mut VecDeque<Outcome>, until: Option<Instant>) -> bool {
+        let mut inbox = self.inbox();
+        while !inbox.is_ready() {
+            inbox.waiting = true;
+            inbox = match until {
+                None => self.arrived.wait(inbox).unwrap_or_else(PoisonError::into_inner),
+                Some(until) => {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        inbox.waiting = false;
+                        return true;
+                    }
+                    self.arrived.wait_timeout(inbox, left).unwrap_or_else(PoisonError::into_inner).0
+                }
+            };
+            inbox.waiting = false;
+        }
+        if inbox.is_done() {
+            return false;
+        }
+        if inbox.ordered {
+            while let Some(outcome) = inbox.reorder.pop() {
+                ready.push_back(outcome);
+            }
+            self.budget.next.store(inbox.reorder.next(), Ordering::Release);
+        } else {
+            std::mem::swap(&mut inbox.unordered, ready);
+        }
+        inbox.delivered += ready.len() as u64;
+        true
+    }
+
+    /// Reader: an outcome has left the pool.
+    pub fn unweigh(&self, weight: usize) {
+        self.undelivered.fetch_sub(weight, Ordering::AcqRel);
+    }
+
+    /// Whether undelivered outcomes fill their share of memory.
+    #[must_use]
+    pub fn is_full(&self) -> bool {
+        self.undelivered.load(Ordering::Acquire) > UNDELIVERED_BYTES
+    }
+
+    /// Nothing more is to be started. Does not wait for the feeder, which may
+    /// itself wait for input that never comes.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Release);
+        if self.rest == Rest::Leave {
+            self.seal();
+        }
+        let gathered = std::mem::take(&mut *self.gathering.lock().unwrap_or_else(PoisonError::into_inner));
+        gathered.chunk.into_iter().for_each(Task::cancel);
+    }
+
+    /// Whether unread items are left alone now.
+    #[must_use]
+    pub fn leaves_rest(&self) -> bool {
+        self.is_stopped() && self.rest == Rest::Leave
+    }
+
+    /// Whether [`Job::stop`] or [`Job::kill`] was called.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::Acquire)
+    }
+
+    /// What runs is to be killed.
+    pub fn kill(&self) {
+        self.stop();
+        self.killed.store(true, Ordering::Release);
+    }
+
+    /// Whether [`Job::kill`] was called.
+    #[must_use]
+    pub fn is_killed(&self) -> bool {
+        self.killed.load(Ordering::Acquire)
+    }
+}

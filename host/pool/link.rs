@@ -1,0 +1,191 @@
+//! The host's end of a worker's socket once it takes tasks: writes are
+//! gathered and never wait, so that replies can always be read (no deadlock
+//! when both directions are full).
+
+use std::collections::VecDeque;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use bytes::{Buf, Bytes};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::SendFlags;
+
+use crate::wire::frame::{Decoder, FrameError, Head};
+
+/// Payloads from this size are sent from where they lie instead of copied.
+const DIRECT: usize = 16 << 10;
+
+/// Bytes read at a time while frames are small.
+const BLOCK: usize = 64 << 10;
+
+/// A read is never for fewer bytes than this.
+const MIN_READ: usize = 4 << 10;
+
+/// Most bytes read at a time.
+const MAX_BLOCK: usize = 1 << 20;
+
+/// What is still to be written, and what was read.
+#[derive(Debug)]
+pub struct Link {
+    decoder: Decoder,
+    pending: VecDeque<Bytes>,
+    gathering: Vec<u8>,
+}
+
+/// What [`Link::poll`] saw.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Bytes, or the end, can be read.
+    pub readable: bool,
+    /// Bytes can be written.
+    pub writable: bool,
+}
+
+impl Link {
+    /// A link that goes on with `decoder`, accepting frames up to `limit`.
+    #[must_use]
+    pub fn new(mut decoder: Decoder, limit: u32) -> Self {
+        decoder.set_limit(limit);
+        Self { decoder, pending: VecDeque::new(), gathering: Vec::new() }
+    }
+
+    /// Where small frames are gathered.
+    pub fn gather(&mut self) -> &mut Vec<u8> {
+        &mut self.gathering
+    }
+
+    /// Adds a payload after what was gathered.
+    pub fn payload(&mut self, payload: &Bytes) {
+        if payload.len() < DIRECT {
+            self.gathering.extend_from_slice(payload);
+        } else {
+            self.settle();
+            self.pending.push_back(payload.clone());
+        }
+    }
+
+    fn settle(&mut self) {
+        if !self.gathering.is_empty() {
+            self.pending.push_back(Bytes::copy_from_slice(&self.gathering));
+            self.gathering.clear();
+        }
+    }
+
+    /// Whether something is still to be written.
+    #[must_use]
+    pub fn has_output(&self) -> bool {
+        !self.pending.is_empty() || !self.gathering.is_empty()
+    }
+
+    /// Writes as much as the socket takes.
+    ///
+    /// # Errors
+    /// When the worker's end is closed.
+    pub fn write(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        if self.pending.is_empty() && !self.gathering.is_empty() {
+            // The common case: one gathered buffer that goes out at once.
+            let sent = send(socket, &self.gathering)?;
+            if sent == self.gathering.len() {
+                self.gathering.clear();
+                return Ok(());
+            }
+            self.gathering.drain(..sent);
+        }
+        self.settle();
+        while let Some(front) = self.pending.front_mut() {
+            let sent = send(socket, front)?;
+            if sent < front.len() {
+                front.advance(sent);
+                return Ok(());
+            }
+            self.pending.pop_front();
+        }
+        Ok(())
+    }
+
+    /// Waits for the socket or the waker.
+    ///
+    /// # Errors
+    /// As the system reports them.
+    pub fn poll(
+        &self,
+        socket: BorrowedFd<'_>,
+        waker: BorrowedFd<'_>,
+        read: bool,
+        timeout: std::time::Duration,
+    ) -> io::Result<Seen> {
+        let mut wanted = PollFlags::empty();
+        wanted.set(PollFlags::IN, read);
+        wanted.set(PollFlags::OUT, self.has_output());
+        let mut polled = [PollFd::from_borrowed_fd(socket, wanted), PollFd::from_borrowed_fd(waker, PollFlags::IN)];
+        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
+        match poll(&mut polled, Some(&timeout)) {
+            Ok(_) => {}
+            Err(Errno::INTR) => return Ok(Seen::default()),
+            Err(errno) => return Err(errno.into()),
+        }
+        let seen = polled[0].revents();
+        let ended = PollFlags::HUP | PollFlags::ERR;
+        if polled[1].revents().contains(PollFlags::IN) {
+            drain(waker);
+        }
+        Ok(Seen { readable: seen.intersects(PollFlags::IN | ended), writable: seen.contains(PollFlags::OUT) })
+    }
+
+    /// Reads once. `Ok(false)` is the end of the stream.
+    ///
+    /// # Errors
+    /// As the system reports them; nothing to read is no error.
+    pub fn read(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
+        let wanted = self.decoder.wanted();
+        let buffer = self.decoder.buffer();
+        // A new block only when the old one is used up: results pin their
+        // block until they are delivered.
+        if buffer.capacity() - buffer.len() < wanted.clamp(MIN_READ, MAX_BLOCK) {
+            buffer.reserve(wanted.clamp(BLOCK, MAX_BLOCK));
+        }
+        match rustix::io::read(socket, buffer.spare_capacity_mut()) {
+            Ok(([], _)) => Ok(false),
+            Ok((filled, _)) => {
+                let filled = filled.len();
+                // SAFETY: the kernel has just initialised this many bytes at
+                // the start of the spare capacity.
+                unsafe { buffer.set_len(buffer.len() + filled) };
+                Ok(true)
+            }
+            Err(Errno::AGAIN | Errno::INTR) => Ok(true),
+            Err(Errno::CONNRESET) => Ok(false),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// The next whole frame that was read.
+    ///
+    /// # Errors
+    /// When the worker does not keep to the protocol.
+    pub fn next_frame(&mut self) -> Result<Option<(Head, Bytes)>, FrameError> {
+        self.decoder.next_frame()
+    }
+}
+
+/// Waits until the socket has bytes or its end; false after `timeout`.
+pub fn wait_readable(socket: BorrowedFd<'_>, timeout: std::time::Duration) -> bool {
+    let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
+    let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
+    matches!(poll(&mut polled, Some(&timeout)), Ok(seen) if seen > 0)
+}
+
+fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+        Ok(sent) => Ok(sent),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Takes the count out of a waker; it is non-blocking, so nothing waits.
+fn drain(waker: BorrowedFd<'_>) {
+    let mut count = [0; 8];
+    let _empty = rustix::io::read(waker, &mut count);
+}

@@ -1,0 +1,312 @@
+//! Supervision: items over their time, items that keep others waiting, and
+//! who is to blame when a worker dies.
+
+use std::sync::atomic::Ordering;
+use std::time::{Duration, SystemTime};
+
+use bytes::Bytes;
+
+use crate::outcome::{Captured, Failure, Kind, LimitHit, Outcome, Usage};
+use crate::pool::Shared;
+use crate::pool::feed::Chunk;
+use crate::pool::job::Task;
+use crate::pool::process::Ended;
+use crate::pool::slot::replies::Batch;
+use crate::pool::slot::seat::Seat;
+use crate::pool::slot::watch::now_ns;
+use crate::pool::slot::{BLOCKING, SILENCE, Slot};
+use crate::wire::page::Stream;
+
+/// Why the host ends a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Cause {
+    /// The running item is over `--timeout`.
+    Timeout,
+    /// The running item is over `--cpu-timeout`.
+    CpuTimeout,
+    /// The worker does not keep to the protocol.
+    Protocol,
+    /// The running item's job was cancelled.
+    Cancelled,
+}
+
+/// Signal of a seccomp violation.
+const SIGSYS: i32 = libc::SIGSYS;
+
+/// Deaths of workers that end an item.
+const DEATHS: u32 = 2;
+
+/// How long the end of a killed worker's stream may take.
+const LAST_REPLIES: Duration = Duration::from_millis(500);
+
+/// Starts after which an item is not tried again, whoever is to blame.
+const STARTS: u32 = 100;
+
+impl Slot {
+    /// Looks at the worker's page and acts on what it shows.
+    pub(super) fn supervise(&mut self) {
+        let Some(seat) = self.seat.as_mut() else { return };
+        let now = now_ns();
+        seat.watch.look(&seat.page, now);
+        if seat.flight.is_empty() {
+            return;
+        }
+        if let Some(cause) = overdue(seat, &self.shared, now) {
+            self.bury(Some(cause));
+            return;
+        }
+        let stopped = seat.flight.tasks().any(|task| task.job.is_stopped());
+        let keeps_waiting = (seat.flight.len() > 1 || self.backlog.iter().any(|task| task.deaths == 0))
+            && seat.watch.ticket() != 0
+            && seat.watch.running_ns(now) > BLOCKING.as_nanos() as u64
+            && self.shared.idle.load(Ordering::Acquire) > 0;
+        if stopped || keeps_waiting {
+            self.take_back();
+        }
+    }
+
+    /// Takes the items back that the worker has not started.
+    fn take_back(&mut self) {
+        let Some(seat) = self.seat.as_mut() else { return };
+        let running = seat.page.take_back(seat.flight.last());
+        // A page that shows nothing running must not make the host lose the
+        // first item: the worker may be between two.
+        let running = running.max(seat.flight.first().unwrap_or(0));
+        let taken = seat.flight.take_back(running);
+        seat.given -= taken.len() as u64;
+        let (kept, waiting): (Vec<_>, Vec<_>) = self.backlog.drain(..).partition(|task| task.deaths > 0);
+        self.backlog.extend(kept);
+        let (stopped, others): (Vec<_>, Chunk) =
+            taken.into_iter().chain(waiting).partition(|task: &Task| task.job.is_stopped());
+        stopped.into_iter().for_each(Task::cancel);
+        if others.is_empty() {
+            return;
+        }
+        if let Err(unsent) = self.shared.urgent.try_send(others) {
+            self.backlog.extend(unsent.into_inner());
+        }
+    }
+
+    /// Ends the worker and accounts for every item in it. `cause` is `None`
+    /// when the worker died by itself.
+    pub(super) fn bury(&mut self, cause: Option<Cause>) {
+        let Some(mut seat) = self.seat.take() else { return };
+        if cause.is_some() {
+            seat.process.kill();
+        }
+        let mut batch = Batch::default();
+        // What it had finished is still in the socket; a liar is not heard.
+        if cause != Some(Cause::Protocol) {
+            seat = match self.last_replies(seat, &mut batch) {
+                Some(seat) => seat,
+                None => return,
+            };
+        }
+        seat.process.kill();
+        let (ended, words) = seat.process.reap();
+        self.shared.counts.died.fetch_add(1, Ordering::Relaxed);
+        self.shared.counts.add_cpu(ended.cpu.saturating_sub(seat.cpu));
+        if cause.is_none() && seat.done == 0 {
+            self.shared.storm.died(describe(&ended, &words), &self.shared);
+        }
+        self.settle(&mut seat, cause, &ended, &mut batch);
+        batch.deliver();
+    }
+
+    /// Reads what is left in a dead worker's socket.
+    fn last_replies(&mut self, seat: Seat, batch: &mut Batch) -> Option<Seat> {
+        self.seat = Some(seat);
+        while let Some(seat) = self.seat.as_mut() {
+            let more = seat.link.read(seat.process.socket());
+            if !self.replies(batch) || !matches!(more, Ok(true)) {
+                break;
+            }
+            // Killed, so its end of stream is near; wait for it, not for ever.
+            let seat = self.seat.as_mut()?;
+            if !crate::pool::link::wait_readable(seat.process.socket(), LAST_REPLIES) {
+                break;
+            }
+        }
+        self.seat.take()
+    }
+
+    /// Gives every item of a dead worker its outcome or its next try.
+    fn settle(&mut self, seat: &mut Seat, cause: Option<Cause>, ended: &Ended, batch: &mut Batch) {
+        let now = now_ns();
+        seat.watch.look(&seat.page, now);
+        let mut running = seat.watch.ticket();
+        if running == 0 && matches!(cause, Some(Cause::Timeout | Cause::CpuTimeout)) {
+            // No progress at all: the first item's time is up.
+            running = seat.flight.first().unwrap_or(0);
+        }
+        let mut again = Vec::new();
+        for (ticket, mut task) in seat.flight.clear() {
+            let started = ticket <= running;
+            task.attempts += u32::from(started);
+            if ticket == running {
+                match self.blame(&mut task, cause, ended) {
+                    Some(failure) if !self.shared.retries(failure.kind, &task) => {
+                        let usage = usage(seat, ended, now);
+                        let (job, position, mut outcome) = task.fail(failure);
+                        self.complete(&mut outcome, seat, usage);
+                        batch.add(job, position, outcome);
+                    }
+                    Some(_) => self.retry(task),
+                    None => again.insert(0, task),
+                }
+            } else if started && self.shared.side_effects {
+                // It ran, and what it did outside cannot be undone.
+                let failure = maybe_ran();
+                let (job, position, outcome) = task.fail(failure);
+                batch.add(job, position, outcome);
+            } else {
+                again.push(task);
+            }
+        }
+        for task in again.into_iter().rev() {
+            if task.job.is_stopped() { task.cancel() } else { self.backlog.push_front(task) }
+        }
+    }
+
+    /// The failure of the item that ran when the worker ended, or `None` when
+    /// it gets another try without blame.
+    fn blame(&self, task: &mut Task, cause: Option<Cause>, ended: &Ended) -> Option<Failure> {
+        let limits = &self.shared.spec.limits;
+        match cause {
+            Some(Cause::Timeout) => {
+                let limit = limits.timeout.unwrap_or_default();
+                Some(timeout(limit, "timeout", "--timeout"))
+            }
+            Some(Cause::CpuTimeout) => {
+                let limit = limits.cpu_timeout.unwrap_or_default();
+                Some(
+                    timeout(limit, "cpu-timeout", "--cpu-timeout").with(|detail| detail.clock = Some("cpu".to_owned())),
+                )
+            }
+            Some(Cause::Cancelled) => Some(Failure::new(Kind::Cancelled, "the run ended while this item ran")),
+            Some(Cause::Protocol) | None if task.job.is_stopped() => {
+                Some(Failure::new(Kind::Cancelled, "the run ended while this item ran"))
+            }
+            Some(Cause::Protocol) | None => {
+                task.deaths += 1;
+                let violation = ended.signal == Some(SIGSYS) && cause.is_none();
+                if self.shared.side_effects && !violation {
+                    return Some(maybe_ran());
+                }
+                (violation || task.deaths >= DEATHS || task.attempts >= STARTS)
+                    .then(|| crashed(cause, ended, violation))
+            }
+        }
+    }
+
+    fn complete(&self, outcome: &mut Outcome, seat: &Seat, usage: Usage) {
+        let (stdout, cut) = seat.page.tail(Stream::Stdout);
+        let (stderr, cut_too) = seat.page.tail(Stream::Stderr);
+        outcome.captured =
+            Captured { stdout: Bytes::from(stdout), stderr: Bytes::from(stderr), truncated: cut || cut_too };
+        outcome.worker = Some(self.id);
+        outcome.started = SystemTime::now().checked_sub(usage.wall);
+        outcome.usage = usage;
+        if let Err(failure) = &mut outcome.result {
+            failure.detail.memory_refused = seat.page.memory_refused();
+        }
+    }
+
+    /// The pool ends: everything still here is cancelled.
+    pub(super) fn abandon(&mut self) {
+        self.bury(Some(Cause::Cancelled));
+        self.backlog.drain(..).for_each(Task::cancel);
+        self.delayed.drain(..).for_each(|(_, task)| task.cancel());
+        self.shared.drain();
+    }
+}
+
+/// Whether the running item must be ended now.
+fn overdue(seat: &Seat, shared: &Shared, now: u64) -> Option<Cause> {
+    let limits = &shared.spec.limits;
+    let ticket = seat.watch.ticket();
+    if seat.flight.get(ticket).is_some_and(|task| task.job.is_killed()) {
+        return Some(Cause::Cancelled);
+    }
+    if ticket == 0 && seat.flight.tasks().all(|task| task.job.is_killed()) {
+        return Some(Cause::Cancelled);
+    }
+    if let Some(timeout) = limits.timeout {
+        let timeout = timeout.as_nanos() as u64;
+        let late = ticket != 0 && seat.watch.running_ns(now) >= timeout;
+        if late || seat.watch.silent_ns(now) >= timeout.saturating_add(SILENCE.as_nanos() as u64) {
+            return Some(Cause::Timeout);
+        }
+    }
+    let limit = limits.cpu_timeout?;
+    let used = cpu_clock(seat.process.pid())?.saturating_sub(seat.cpu);
+    // Tasks that were not reported yet share the clock: it is looked at only
+    // while a single item has run for as long as the limit.
+    (ticket != 0 && used >= limit && seat.watch.running_ns(now) >= limit.as_nanos() as u64).then_some(Cause::CpuTimeout)
+}
+
+/// Processor time of a process so far.
+fn cpu_clock(pid: i32) -> Option<Duration> {
+    let mut clock = 0;
+    // SAFETY: the pointer is to a live local of the right type. rustix does
+    // not offer the clock of another process.
+    if unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) } != 0 {
+        return None;
+    }
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: as above.
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return None;
+    }
+    Some(Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32))
+}
+
+fn usage(seat: &Seat, ended: &Ended, now: u64) -> Usage {
+    let wall = Duration::from_nanos(seat.watch.running_ns(now));
+    let cpu = ended.cpu.saturating_sub(seat.cpu).min(wall);
+    Usage { wall, cpu, fuel: None, peak_memory: seat.page.peak_memory() }
+}
+
+fn timeout(limit: Duration, name: &str, flag: &str) -> Failure {
+    let hit = LimitHit::new(name, limit.as_millis() as u64, "ms", flag);
+    let what = if name == "timeout" { "ran" } else { "used the processor" };
+    Failure::limit(Kind::Timeout, format_args!("{what} longer than {}", humantime::format_duration(limit)), hit)
+}
+
+fn maybe_ran() -> Failure {
+    Failure::new(
+        Kind::WorkerCrashed,
+        "the worker died; the item may have run and was not repeated, because it can write to a granted directory",
+    )
+    .with(|detail| detail.reason = Some("maybe-ran".to_owned()))
+}
+
+fn crashed(cause: Option<Cause>, ended: &Ended, violation: bool) -> Failure {
+    let message = match (cause, ended.signal, ended.code) {
+        (Some(_), ..) => "the worker broke the protocol while it ran this item".to_owned(),
+        (None, ..) if violation => "the worker made a system call that its sandbox forbids".to_owned(),
+        (None, Some(signal), _) => format!("the worker was ended by signal {signal} twice while it ran this item"),
+        (None, _, Some(code)) => format!("the worker exited with code {code} twice while it ran this item"),
+        (None, None, None) => "the worker died twice while it ran this item".to_owned(),
+    };
+    Failure::new(Kind::WorkerCrashed, message).with(|detail| {
+        detail.signal = if cause.is_some() { None } else { ended.signal };
+        detail.reason = match cause {
+            Some(_) => Some("protocol".to_owned()),
+            None => violation.then(|| "sandbox-violation".to_owned()),
+        };
+    })
+}
+
+fn describe(ended: &Ended, words: &[u8]) -> String {
+    let mut text = match (ended.signal, ended.code) {
+        (Some(signal), _) => format!("a worker was ended by signal {signal}"),
+        (None, Some(code)) => format!("a worker exited with code {code}"),
+        (None, None) => "a worker ended".to_owned(),
+    };
+    if !words.is_empty() {
+        text.push_str(": ");
+        text.push_str(String::from_utf8_lossy(words).trim_end());
+    }
+    text
+}

@@ -1,0 +1,301 @@
+//! A slot: one thread that owns one worker process. It takes chunks from the
+//! shared queue, keeps the worker's window full, forwards outcomes and
+//! supervises: deadlines, deaths, recycling.
+
+mod death;
+mod flight;
+mod replies;
+mod seat;
+mod watch;
+
+use std::collections::VecDeque;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, select};
+
+use crate::pool::Shared;
+use crate::pool::feed::Chunk;
+use crate::pool::job::Task;
+use crate::pool::slot::seat::{NoWorker, Seat};
+use crate::pool::slot::watch::now_ns;
+use crate::wire::frame::{FrameKind, Head};
+use crate::wire::report::{TaskParts, put_task};
+
+/// A running item older than this no longer keeps others waiting behind it.
+const BLOCKING: Duration = Duration::from_millis(5);
+
+/// How often a slot looks around when nothing else wakes it.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often processor time is looked at under `--cpu-timeout`.
+const CPU_LOOK: Duration = Duration::from_millis(5);
+
+/// Slack of the watch for a worker that shows no progress at all.
+const SILENCE: Duration = Duration::from_millis(200);
+
+/// The thread's state.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    id: u32,
+    shared: Arc<Shared>,
+    queue: Receiver<Chunk>,
+    urgent: Receiver<Chunk>,
+    closing: Receiver<()>,
+    waker: OwnedFd,
+    seat: Option<Seat>,
+    /// Taken from the queue, not in the worker yet.
+    backlog: VecDeque<Task>,
+    /// Waiting for their back-off.
+    delayed: Vec<(Instant, Task)>,
+}
+
+/// The ends of channels that a slot listens to.
+#[derive(Debug)]
+pub(crate) struct Ears {
+    /// Chunks from feeders.
+    pub(crate) queue: Receiver<Chunk>,
+    /// Tasks that other slots gave back.
+    pub(crate) urgent: Receiver<Chunk>,
+    /// Disconnected when the pool ends.
+    pub(crate) closing: Receiver<()>,
+    /// Readable when a job or the pool was stopped.
+    pub(crate) waker: OwnedFd,
+}
+
+impl Slot {
+    pub(crate) fn new(id: u32, shared: Arc<Shared>, ears: Ears) -> Self {
+        let Ears { queue, urgent, closing, waker } = ears;
+        Self { id, shared, queue, urgent, closing, waker, seat: None, backlog: VecDeque::new(), delayed: Vec::new() }
+    }
+
+    /// The thread's body.
+    pub(crate) fn run(mut self) {
+        if self.id == 0 {
+            // The first worker starts before there is work: its refusal is
+            // the module's, and nothing has been promised yet.
+            self.seat();
+        }
+        while !self.shared.is_terminated() {
+            if self.wait_for_work() {
+                self.work();
+            }
+        }
+        self.abandon();
+    }
+
+    /// Waits for a chunk or for the end. False when there was neither.
+    fn wait_for_work(&mut self) -> bool {
+        if !self.backlog.is_empty() {
+            return true;
+        }
+        let due = self.delayed.iter().map(|(due, _)| *due).min();
+        let timeout = due.map_or(LOOK, |due| due.saturating_duration_since(Instant::now()));
+        self.shared.idle.fetch_add(1, Ordering::AcqRel);
+        let received = select! {
+            recv(self.urgent) -> chunk => chunk.map_err(|_| RecvTimeoutError::Disconnected),
+            recv(self.queue) -> chunk => chunk.inspect(|chunk| unqueue(chunk)).map_err(|_| RecvTimeoutError::Disconnected),
+            recv(self.closing) -> _ => Err(RecvTimeoutError::Disconnected),
+            default(timeout) => Err(RecvTimeoutError::Timeout),
+        };
+        self.shared.idle.fetch_sub(1, Ordering::AcqRel);
+        if let Ok(chunk) = received {
+            self.backlog.extend(chunk);
+        }
+        self.undelay();
+        !self.backlog.is_empty()
+    }
+
+    fn undelay(&mut self) {
+        if self.delayed.is_empty() {
+            return;
+        }
+        let now = Instant::now();
+        for (_, task) in self.delayed.extract_if(.., |(due, _)| *due <= now) {
+            self.backlog.push_back(task);
+        }
+    }
+
+    /// Works until nothing is left here or in the worker.
+    fn work(&mut self) {
+        while !self.shared.is_terminated() {
+            self.undelay();
+            self.drop_stopped();
+            if self.seat.is_none() && self.backlog.is_empty() {
+                return;
+            }
+            if !self.seat() {
+                continue;
+            }
+            self.fill();
+            if self.seat.as_ref().is_none_or(|seat| seat.flight.is_empty()) {
+                if self.backlog.is_empty() {
+                    return;
+                }
+                continue;
+            }
+            self.exchange();
+            self.supervise();
+        }
+    }
+
+    /// Tasks of stopped jobs are not started.
+    fn drop_stopped(&mut self) {
+        while self.backlog.front().is_some_and(|task| task.job.is_stopped()) {
+            self.backlog.pop_front().into_iter().for_each(Task::cancel);
+        }
+    }
+
+    /// Makes sure of a worker; false when there is none now.
+    fn seat(&mut self) -> bool {
+        let worn = |seat: &Seat| self.shared.options.max_tasks_per_child.is_some_and(|most| seat.given >= most.get());
+        if self.seat.as_ref().is_some_and(|seat| worn(seat) && seat.flight.is_empty()) {
+            self.retire();
+        }
+        if self.seat.is_some() {
+            return true;
+        }
+        match Seat::start(&self.shared, self.id) {
+            Ok(seat) => {
+                self.shared.counts.started.fetch_add(1, Ordering::Relaxed);
+                self.seat = Some(seat);
+                self.shared.ready();
+                true
+            }
+            Err(NoWorker::Refused(error)) => {
+                self.shared.break_down(error);
+                false
+            }
+            Err(NoWorker::Died(words)) => {
+                self.shared.counts.died.fetch_add(1, Ordering::Relaxed);
+                let pause = self.shared.storm.died(words, &self.shared);
+                // Another start at once would only add to a storm.
+                let _closed = self.closing.recv_timeout(pause);
+                false
+            }
+        }
+    }
+
+    /// Ends a worker that has done its share.
+    fn retire(&mut self) {
+        let Some(seat) = self.seat.take() else { return };
+        let reported = seat.cpu;
+        let (ended, _words) = seat.end();
+        self.shared.counts.recycled.fetch_add(1, Ordering::Relaxed);
+        self.shared.counts.add_cpu(ended.cpu.saturating_sub(reported));
+    }
+
+    /// Gives the worker what its window admits.
+    fn fill(&mut self) {
+        let Some(seat) = self.seat.as_mut() else { return };
+        let most = self.shared.options.max_tasks_per_child.map_or(u64::MAX, std::num::NonZero::get);
+        while seat.given < most {
+            if self.backlog.is_empty() {
+                if seat.flight.len() >= seat.credit.window() || near_end(&self.shared, seat.flight.len()) {
+                    break;
+                }
+                let Some(chunk) = take(&self.urgent, &self.queue) else { break };
+                self.backlog.extend(chunk);
+            }
+            let Some(task) = self.backlog.front() else { break };
+            if task.job.is_stopped() {
+                self.backlog.pop_front().into_iter().for_each(Task::cancel);
+                continue;
+            }
+            let alone = task.deaths > 0 || seat.flight.tasks().any(|task| task.deaths > 0);
+            let size = task.body.bytes.len();
+            if !seat.credit.admits(seat.flight.len(), seat.flight.bytes(), size) || (alone && !seat.flight.is_empty()) {
+                break;
+            }
+            let Some(task) = self.backlog.pop_front() else { break };
+            give(seat, task);
+        }
+    }
+
+    /// One round of writing, waiting and reading.
+    fn exchange(&mut self) {
+        let Some(seat) = self.seat.as_mut() else { return };
+        if seat.link.write(seat.process.socket()).is_err() {
+            self.bury(None);
+            return;
+        }
+        let blocked = seat.flight.tasks().any(|task| task.job.is_full())
+            && !seat.flight.tasks().any(|task| task.job.budget.next.load(Ordering::Acquire) == task.position);
+        if blocked {
+            seat.watch.touch(now_ns());
+        }
+        let timeout = if blocked || !self.backlog.is_empty() { BLOCKING } else { LOOK };
+        let timeout = timeout.min(patience(seat, &self.shared));
+        let timeout = self
+            .delayed
+            .iter()
+            .map(|(due, _)| due.saturating_duration_since(Instant::now()))
+            .fold(timeout, Duration::min);
+        let Ok(seen) = seat.link.poll(seat.process.socket(), self.waker.as_fd(), !blocked, timeout) else {
+            self.bury(None);
+            return;
+        };
+        if seen.readable && !blocked {
+            self.read();
+        }
+    }
+}
+
+fn unqueue(chunk: &Chunk) {
+    if let Some(task) = chunk.first() {
+        task.job.budget.unqueue(chunk.iter().map(|task| task.body.bytes.len()).sum());
+    }
+}
+
+/// A chunk that is there now; what others gave back comes first.
+fn take(urgent: &Receiver<Chunk>, queue: &Receiver<Chunk>) -> Option<Chunk> {
+    urgent.try_recv().ok().or_else(|| queue.try_recv().ok().inspect(unqueue))
+}
+
+/// Near the end of the input a worker that holds its share takes no more, so
+/// that no other idles.
+fn near_end(shared: &Shared, held: usize) -> bool {
+    held > 0 && shared.feeding.load(Ordering::Acquire) == 0 && shared.queued() < held * shared.options.processes.get()
+}
+
+fn give(seat: &mut Seat, task: Task) {
+    let head = Head {
+        kind: FrameKind::Task,
+        flags: 0,
+        function: task.job.function,
+        length: 0,
+        ticket: seat.flight.last() + 1,
+        index: task.index,
+        attempt: u16::try_from(task.attempts + 1).unwrap_or(u16::MAX),
+    };
+    let parts = TaskParts { form: task.body.form, path: task.body.path.as_deref(), item: &task.body.bytes };
+    put_task(seat.link.gather(), head, &parts);
+    seat.link.payload(&task.body.bytes);
+    if seat.flight.is_empty() {
+        seat.watch.touch(now_ns());
+    }
+    seat.flight.push(task);
+    seat.given += 1;
+}
+
+/// How long the slot may wait before it must look at the worker.
+fn patience(seat: &Seat, shared: &Shared) -> Duration {
+    let mut wait = LOOK;
+    let now = now_ns();
+    if let Some(timeout) = shared.spec.limits.timeout {
+        let elapsed = Duration::from_nanos(seat.watch.running_ns(now));
+        let left = timeout.saturating_sub(elapsed);
+        // Until the page shows the item, its clock has hardly begun.
+        wait = wait.min(if seat.watch.ticket() == 0 { timeout.min(BLOCKING) } else { left });
+    }
+    if seat.flight.len() > 1 {
+        wait = wait.min(BLOCKING);
+    }
+    if shared.spec.limits.cpu_timeout.is_some() {
+        wait = wait.min(CPU_LOOK);
+    }
+    // A poll rounds down to nothing; 200 µs late is early enough.
+    wait.max(Duration::from_micros(200))
+}

@@ -1,0 +1,155 @@
+//! What a worker sends back: checked, turned into outcomes, delivered in
+//! batches. Anything that is not the protocol ends the worker.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::outcome::Outcome;
+use crate::pool::Shared;
+use crate::pool::job::{Job, Task};
+use crate::pool::slot::seat::Seat;
+use crate::pool::slot::watch::now_ns;
+use crate::pool::slot::{Slot, death::Cause};
+use crate::wire::frame::{FrameKind, Head};
+use crate::wire::report::{TaskReport, read_report};
+
+/// Outcomes of one job, gathered while replies are read.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    job: Option<Arc<Job>>,
+    outcomes: Vec<(u64, Outcome)>,
+}
+
+impl Batch {
+    pub(super) fn add(&mut self, job: Arc<Job>, position: u64, outcome: Outcome) {
+        if self.job.as_ref().is_none_or(|held| !Arc::ptr_eq(held, &job)) {
+            self.deliver();
+            self.job = Some(job);
+        }
+        self.outcomes.push((position, outcome));
+    }
+
+    pub(super) fn deliver(&mut self) {
+        if let Some(job) = &self.job
+            && !self.outcomes.is_empty()
+        {
+            job.deliver(self.outcomes.drain(..));
+        }
+    }
+}
+
+impl Slot {
+    /// Reads once and delivers what came.
+    pub(super) fn read(&mut self) {
+        let Some(seat) = self.seat.as_mut() else { return };
+        let open = seat.link.read(seat.process.socket());
+        let mut batch = Batch::default();
+        let honest = self.replies(&mut batch);
+        batch.deliver();
+        match open {
+            _ if !honest => self.bury(Some(Cause::Protocol)),
+            Ok(true) => {}
+            Ok(false) | Err(_) => self.bury(None),
+        }
+    }
+
+    /// Takes all whole frames; false when the worker breaks the protocol.
+    pub(super) fn replies(&mut self, batch: &mut Batch) -> bool {
+        while let Some(seat) = self.seat.as_mut() {
+            let (head, payload) = match seat.link.next_frame() {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(_too_long) => return false,
+            };
+            seat.watch.touch(now_ns());
+            let honest = match head.kind {
+                FrameKind::Done => self.done(&head, payload, batch),
+                FrameKind::Returned => self.returned(&head),
+                FrameKind::Setup | FrameKind::Task | FrameKind::Ready | FrameKind::Refused | FrameKind::Compiled => {
+                    false
+                }
+            };
+            if !honest {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn done(&mut self, head: &Head, payload: Bytes, batch: &mut Batch) -> bool {
+        let Some(seat) = self.seat.as_mut() else { return false };
+        let Some(mut report) = read_report(head, payload) else { return false };
+        if !within_limits(&report, &self.shared) {
+            return false;
+        }
+        let Some(mut task) = seat.flight.finish(head.ticket) else { return false };
+        account(seat, &mut report, &self.shared);
+        task.attempts += 1;
+        if let Err(failure) = &report.result
+            && self.shared.retries(failure.kind, &task)
+        {
+            self.retry(task);
+            return true;
+        }
+        let outcome = Outcome {
+            index: task.index,
+            result: report.result,
+            attempts: task.attempts,
+            worker: Some(self.id),
+            started: Some(report.started),
+            usage: report.usage,
+            captured: report.captured,
+            tag: task.tag,
+        };
+        batch.add(task.job, task.position, outcome);
+        true
+    }
+
+    fn returned(&mut self, head: &Head) -> bool {
+        let Some(seat) = self.seat.as_mut() else { return false };
+        match seat.flight.returned(head.ticket) {
+            Some(Some(task)) => self.backlog.push_front(task),
+            Some(None) => {}
+            None => return false,
+        }
+        true
+    }
+
+    /// Puts a task aside until its back-off is over.
+    pub(super) fn retry(&mut self, task: Task) {
+        self.shared.counts.retried.fetch_add(1, Ordering::Relaxed);
+        let pause = self.shared.options.backoff.saturating_mul(task.attempts);
+        if pause == Duration::ZERO {
+            self.backlog.push_front(task);
+        } else {
+            self.delayed.push((Instant::now() + pause, task));
+        }
+    }
+}
+
+/// A result, tail or message over its limit cannot come from an honest worker.
+fn within_limits(report: &TaskReport, shared: &Shared) -> bool {
+    let limits = &shared.spec.limits;
+    let tail = limits.max_captured.max(limits.max_result);
+    let value = report.result.as_ref().map_or(0, |value| value.bytes.len() as u64);
+    value <= limits.max_result
+        && report.captured.stdout.len() as u64 <= tail
+        && report.captured.stderr.len() as u64 <= limits.max_captured
+}
+
+/// Books what the task used; times cannot be longer than the worker is old.
+fn account(seat: &mut Seat, report: &mut TaskReport, shared: &Shared) {
+    let age = Duration::from_nanos(now_ns().saturating_sub(seat.born));
+    report.usage.wall = report.usage.wall.min(age);
+    report.usage.cpu = report.usage.cpu.min(age.saturating_mul(2));
+    seat.cpu += report.usage.cpu;
+    seat.done += 1;
+    let size = report.result.as_ref().map_or(0, |value| value.bytes.len());
+    seat.credit.learn(report.usage.wall, size);
+    shared.task_ns.store(seat.credit.task_ns(), Ordering::Relaxed);
+    shared.storm.finished();
+    shared.counts.add_cpu(report.usage.cpu);
+}

@@ -1,0 +1,138 @@
+//! One worker in a slot: its process, socket, shared page and the items in it.
+
+use std::io;
+use std::os::fd::AsFd;
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::pool::Shared;
+use crate::pool::credit::Credit;
+use crate::pool::link::Link;
+use crate::pool::process::{Ended, Process};
+use crate::pool::slot::flight::Flight;
+use crate::pool::slot::watch::{Watch, now_ns};
+use crate::wire::frame::{FrameKind, VERSION};
+use crate::wire::message::{Ready, Refusal, RefusalCause, RunSetup, Setup};
+use crate::wire::page::Page;
+
+/// How long a worker may take to load and lock down.
+const START: Duration = Duration::from_secs(30);
+
+/// A worker that takes tasks.
+#[derive(Debug)]
+pub(super) struct Seat {
+    pub(super) process: Process,
+    pub(super) link: Link,
+    pub(super) page: Page,
+    pub(super) flight: Flight,
+    pub(super) watch: Watch,
+    pub(super) credit: Credit,
+    /// Items given to it in its life.
+    pub(super) given: u64,
+    /// Items it finished.
+    pub(super) done: u64,
+    /// Processor time that its reports account for.
+    pub(super) cpu: Duration,
+    /// On the monotonic clock.
+    pub(super) born: u64,
+}
+
+/// Why there is no worker.
+#[derive(Debug)]
+pub(super) enum NoWorker {
+    /// It will never work: the pool gives up.
+    Refused(Error),
+    /// It died on the way; another may do better.
+    Died(String),
+}
+
+impl Seat {
+    /// Starts a worker and waits until it takes tasks.
+    pub(super) fn start(shared: &Shared, slot: u32) -> Result<Self, NoWorker> {
+        let died = |what: &str| {
+            let what = what.to_owned();
+            move |error: io::Error| NoWorker::Died(format!("{what}: {error}"))
+        };
+        let (page, page_file) =
+            Page::create(shared.spec.limits.max_captured).map_err(died("cannot make shared memory"))?;
+        let mut process = Process::spawn(&shared.options.worker)
+            .map_err(|error| NoWorker::Died(format!("cannot start {}: {error}", shared.options.worker.display())))?;
+        let setup = Setup::Run(Box::new(RunSetup {
+            host: std::process::id() as i32,
+            sandbox: shared.options.sandbox,
+            slot,
+            description: shared.description.clone(),
+            task: shared.spec.clone(),
+        }));
+        let sent = process.send(&setup, &[page_file.as_fd(), shared.artifact.as_fd()]);
+        let answer = match sent {
+            Ok(()) => process.receive(START),
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(Some((head, payload))) if head.kind == FrameKind::Ready => {
+                check_ready(&payload)?;
+            }
+            Ok(Some((head, payload))) if head.kind == FrameKind::Refused => return Err(refused(&payload)),
+            other => return Err(NoWorker::Died(last_words(&mut process, other.err()))),
+        }
+        process.set_nonblocking().map_err(died("cannot set up a worker's socket"))?;
+        let link = Link::new(process.take_decoder(), shared.frame_limit());
+        let born = now_ns();
+        Ok(Self {
+            process,
+            link,
+            page,
+            flight: Flight::default(),
+            watch: Watch::new(born),
+            credit: Credit::new(shared.credit()),
+            given: 0,
+            done: 0,
+            cpu: Duration::ZERO,
+            born,
+        })
+    }
+
+    /// Ends the worker and reaps it.
+    pub(super) fn end(mut self) -> (Ended, Vec<u8>) {
+        self.process.kill();
+        self.process.reap()
+    }
+}
+
+fn check_ready(payload: &[u8]) -> Result<(), NoWorker> {
+    let ready: Ready =
+        serde_json::from_slice(payload).map_err(|error| NoWorker::Died(format!("bad hello of a worker: {error}")))?;
+    if ready.version == VERSION {
+        return Ok(());
+    }
+    Err(NoWorker::Refused(Error::Workers(format!(
+        "the worker speaks protocol {} and this program {VERSION}: they are of different versions",
+        ready.version
+    ))))
+}
+
+fn refused(payload: &[u8]) -> NoWorker {
+    match serde_json::from_slice::<Refusal>(payload) {
+        Ok(refusal) if refusal.cause == RefusalCause::Module => NoWorker::Refused(Error::Module(refusal.message)),
+        Ok(refusal) if refusal.cause == RefusalCause::Stale => NoWorker::Refused(Error::Stale(refusal.message)),
+        Ok(refusal) => NoWorker::Refused(Error::Workers(refusal.message)),
+        Err(error) => NoWorker::Died(format!("bad refusal of a worker: {error}")),
+    }
+}
+
+fn last_words(process: &mut Process, error: Option<io::Error>) -> String {
+    process.kill();
+    let (ended, words) = process.reap();
+    let mut text = match (ended.signal, ended.code, error) {
+        (_, _, Some(error)) => format!("a worker did not start: {error}"),
+        (Some(signal), _, _) => format!("a worker was ended by signal {signal} while it started"),
+        (_, Some(code), _) => format!("a worker exited with code {code} while it started"),
+        _ => "a worker ended while it started".to_owned(),
+    };
+    if !words.is_empty() {
+        text.push_str(": ");
+        text.push_str(String::from_utf8_lossy(&words).trim_end());
+    }
+    text
+}

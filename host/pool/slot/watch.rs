@@ -1,0 +1,76 @@
+//! The clock of the running item, kept by the host. The worker's own stamp
+//! may only make it shorter.
+
+use crate::wire::page::Page;
+
+/// Nanoseconds on the monotonic clock, which host and worker share.
+pub(super) fn now_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// What the host has seen of a worker's progress.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Watch {
+    ticket: u64,
+    since: u64,
+    looked: u64,
+    changed: u64,
+}
+
+impl Watch {
+    pub(super) fn new(now: u64) -> Self {
+        Self { ticket: 0, since: now, looked: now, changed: now }
+    }
+
+    /// Looks at the page.
+    pub(super) fn look(&mut self, page: &Page, now: u64) {
+        let (ticket, stamp) = page.running();
+        if ticket != self.ticket {
+            // A stamp from before the last look, or from the future, is a lie
+            // or a torn read.
+            self.since = if stamp <= now { stamp.max(self.looked) } else { now };
+            self.ticket = ticket;
+            self.changed = now;
+        }
+        self.looked = now;
+    }
+
+    /// The host has sent something, received something, or was itself not
+    /// reading: silence counts from now.
+    pub(super) fn touch(&mut self, now: u64) {
+        self.changed = now;
+    }
+
+    /// The running ticket, 0 for none.
+    pub(super) fn ticket(&self) -> u64 {
+        self.ticket
+    }
+
+    /// Nanoseconds since the running item started.
+    pub(super) fn running_ns(&self, now: u64) -> u64 {
+        now.saturating_sub(self.since)
+    }
+
+    /// Nanoseconds since anything changed.
+    pub(super) fn silent_ns(&self, now: u64) -> u64 {
+        now.saturating_sub(self.changed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_in_the_past_cannot_lengthen_or_forge_the_clock() {
+        let (page, _file) = Page::create(0).expect("a memory file");
+        let mut watch = Watch::new(1_000);
+        assert!(page.start(1, 1));
+        watch.look(&page, 2_000);
+        assert_eq!(watch.running_ns(2_000), 1_000, "counted from the last look at the earliest");
+        assert!(page.start(2, 9_000_000));
+        watch.look(&page, 3_000);
+        assert_eq!(watch.running_ns(3_000), 0, "a stamp from the future counts from now");
+    }
+}

@@ -1,0 +1,206 @@
+//! Where a guest's standard streams end: the tails in the shared page, and the
+//! buffer that holds a command's result. Everything is synchronous and
+//! bounded; nothing goes through tokio or a terminal.
+
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use wasmtime_wasi::async_trait;
+use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
+use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
+
+use crate::runtime::trap::HostStop;
+use crate::wire::page::{Page, Stream};
+
+/// Largest single write that a guest is permitted.
+const PERMIT: usize = 64 << 10;
+
+/// The standard streams of the running task; one per worker.
+#[derive(Debug)]
+pub struct Console {
+    page: Arc<Page>,
+    max_result: usize,
+    task: Mutex<Task>,
+}
+
+#[derive(Debug, Default)]
+struct Task {
+    stdin: Bytes,
+    capture: bool,
+    stdout: Vec<u8>,
+}
+
+impl Console {
+    /// Streams that end in `page`; a captured stdout is at most `max_result`
+    /// bytes long.
+    #[must_use]
+    pub fn new(page: Arc<Page>, max_result: u64) -> Self {
+        let max_result = usize::try_from(max_result).unwrap_or(usize::MAX);
+        Self { page, max_result, task: Mutex::default() }
+    }
+
+    /// Starts a task without input whose stdout is only kept as a tail.
+    pub fn begin(&self) {
+        let mut task = self.task();
+        task.stdin.clear();
+        task.capture = false;
+        task.stdout.clear();
+    }
+
+    /// Starts a task that reads `stdin` and whose stdout is its result.
+    pub fn begin_command(&self, stdin: Bytes) {
+        let mut task = self.task();
+        task.stdin = stdin;
+        task.capture = true;
+        task.stdout.clear();
+    }
+
+    /// Hands the captured stdout to `take` and lets go of a large buffer.
+    pub fn finish_command<T>(&self, take: impl FnOnce(&[u8]) -> T) -> T {
+        let mut task = self.task();
+        let taken = take(&task.stdout);
+        task.stdin.clear();
+        task.capture = false;
+        task.stdout.clear();
+        task.stdout.shrink_to(PERMIT);
+        taken
+    }
+
+    /// A poisoned lock is still whole: no code between lock and unlock can
+    /// leave the task half changed.
+    fn task(&self) -> MutexGuard<'_, Task> {
+        self.task.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn print(&self, stream: Stream, text: &[u8]) -> Result<(), HostStop> {
+        self.page.print(stream, text);
+        if stream == Stream::Stdout {
+            let mut task = self.task();
+            if task.capture {
+                if text.len() > self.max_result.saturating_sub(task.stdout.len()) {
+                    return Err(HostStop::ResultTooLarge);
+                }
+                task.stdout.extend_from_slice(text);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The guest's standard input.
+#[derive(Clone, Debug)]
+pub struct Stdin(pub Arc<Console>);
+
+impl Stdin {
+    fn take(&self, size: usize) -> Bytes {
+        let mut task = self.0.task();
+        let size = size.min(task.stdin.len());
+        task.stdin.split_to(size)
+    }
+}
+
+impl IsTerminal for Stdin {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdinStream for Stdin {
+    fn async_stream(&self) -> Box<dyn AsyncRead + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn InputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Pollable for Stdin {
+    async fn ready(&mut self) {}
+}
+
+#[async_trait]
+impl InputStream for Stdin {
+    fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        let bytes = self.take(size);
+        if bytes.is_empty() && size > 0 { Err(StreamError::Closed) } else { Ok(bytes) }
+    }
+}
+
+impl AsyncRead for Stdin {
+    fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let bytes = self.take(buffer.remaining());
+        buffer.put_slice(&bytes);
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The guest's standard output or error.
+#[derive(Clone, Debug)]
+pub struct Output {
+    console: Arc<Console>,
+    stream: Stream,
+}
+
+impl Output {
+    /// The end of `stream`.
+    #[must_use]
+    pub fn new(console: &Arc<Console>, stream: Stream) -> Self {
+        Self { console: Arc::clone(console), stream }
+    }
+}
+
+impl IsTerminal for Output {
+    fn is_terminal(&self) -> bool {
+        false
+    }
+}
+
+impl StdoutStream for Output {
+    fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
+        Box::new(self.clone())
+    }
+
+    fn p2_stream(&self) -> Box<dyn OutputStream> {
+        Box::new(self.clone())
+    }
+}
+
+#[async_trait]
+impl Pollable for Output {
+    async fn ready(&mut self) {}
+}
+
+#[async_trait]
+impl OutputStream for Output {
+    fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        self.console.print(self.stream, &bytes).map_err(|stop| StreamError::Trap(stop.into()))
+    }
+
+    fn flush(&mut self) -> StreamResult<()> {
+        Ok(())
+    }
+
+    fn check_write(&mut self) -> StreamResult<usize> {
+        Ok(PERMIT)
+    }
+}
+
+impl AsyncWrite for Output {
+    fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, text: &[u8]) -> Poll<io::Result<usize>> {
+        Poll::Ready(self.console.print(self.stream, text).map(|()| text.len()).map_err(io::Error::other))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,117 @@
+//! The threads that a run worker needs beside the one that runs guests: the
+//! runtime that WASI waits on, and the ticker behind `--timeout-mode trap`.
+//!
+//! They are started together at one point of the lock-down, and each has
+//! reported in before [`start`] returns: a thread that is still being set up
+//! when system calls are taken away would kill the worker.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, EnterGuard, Runtime};
+use wasmtime::Engine;
+
+use crate::wire::message::Refusal;
+
+/// Longest step of the ticker: how late a task can be trapped.
+const MAX_TICK: Duration = Duration::from_millis(10);
+/// Shortest step of the ticker.
+const MIN_TICK: Duration = Duration::from_millis(1);
+/// Steps that a timeout is cut into, where that is within the bounds.
+const TICKS: u32 = 50;
+
+/// Running threads; they end with this value, on the thread that made it.
+pub struct Threads {
+    _entered: Option<EnterGuard<'static>>,
+    _ticker: Option<Ticker>,
+}
+
+/// What has to run.
+pub struct Wanted<'a> {
+    /// Guests may wait in WASI calls.
+    pub wasi: bool,
+    /// The engine whose epoch is to advance, and the timeout it serves.
+    pub epochs: Option<(&'a Engine, Duration)>,
+}
+
+/// Starts what is wanted, for guests that run on the calling thread.
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn start(wanted: &Wanted<'_>) -> Result<Threads, Refusal> {
+    let refused = |error: std::io::Error| Refusal::machine(format!("cannot start the worker's threads: {error}"));
+    let entered = if wanted.wasi { Some(runtime().map_err(refused)?.enter()) } else { None };
+    let ticker = match wanted.epochs {
+        Some((engine, timeout)) => Some(Ticker::start(engine, tick(timeout)).map_err(refused)?),
+        None => None,
+    };
+    Ok(Threads { _entered: entered, _ticker: ticker })
+}
+
+/// One worker thread and one thread for blocking calls, both there for good.
+/// The runtime lives as long as the process: the entered thread refers to it.
+fn runtime() -> std::io::Result<&'static Runtime> {
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(1)
+        .max_blocking_threads(1)
+        .thread_keep_alive(Duration::from_secs(u64::from(u32::MAX)))
+        .thread_name("wpool-wasi")
+        .enable_all()
+        .build()?;
+    let worker = runtime.spawn(async {});
+    let blocking = runtime.spawn_blocking(|| {});
+    runtime.block_on(async { worker.await.and(blocking.await) }).map_err(std::io::Error::other)?;
+    Ok(Box::leak(Box::new(runtime)))
+}
+
+/// The ticker's step for tasks with this timeout.
+#[must_use]
+pub fn tick(timeout: Duration) -> Duration {
+    (timeout / TICKS).clamp(MIN_TICK, MAX_TICK)
+}
+
+/// Steps after which a task with this timeout is over time: one more than fit,
+/// because the task starts within a step.
+#[must_use]
+pub fn ticks(timeout: Duration) -> u64 {
+    let step = tick(timeout).as_nanos();
+    u64::try_from(timeout.as_nanos().div_ceil(step)).unwrap_or(u64::MAX - 1).saturating_add(1)
+}
+
+/// Advances an engine's epoch at even steps.
+struct Ticker {
+    stop: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    fn start(engine: &Engine, step: Duration) -> std::io::Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ready, reported) = mpsc::sync_channel(1);
+        let ending = Arc::clone(&stop);
+        let engine = engine.clone();
+        let body = move || {
+            // Nobody listens only when `start` has failed.
+            let _ = ready.send(());
+            while !ending.load(Ordering::Relaxed) {
+                std::thread::sleep(step);
+                engine.increment_epoch();
+            }
+        };
+        let thread = std::thread::Builder::new().name("wpool-ticker".to_owned()).spawn(body)?;
+        reported.recv().map_err(std::io::Error::other)?;
+        Ok(Self { stop, thread: Some(thread) })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        if let Some(thread) = self.thread.take() {
+            // The ticker cannot panic; if it did, it has stopped as well.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,164 @@
+//! What a guest may touch: the grants of a pool, opened once, and the WASI
+//! context made of them for every task. Preview 1 for core modules is linked
+//! in `preview1`; components link 0.2 over the same contexts.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use wasmtime_wasi::filesystem::WasiFilesystemCtx;
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
+
+use crate::capabilities::{Access, Capabilities};
+use crate::runtime::console::{Console, Output, Stdin};
+use crate::runtime::deterministic::{SeededRng, VirtualClock};
+use crate::wire::message::Refusal;
+use crate::wire::page::Stream;
+
+/// Most random bytes that a guest gets in one call.
+const MAX_RANDOM: u64 = 64 << 10;
+/// Most handles (files, streams, pollables) that a guest holds at once.
+pub const MAX_HANDLES: usize = 64;
+
+/// The grants of a pool, ready to be handed to task after task.
+pub struct Grants {
+    files: WasiFilesystemCtx,
+    env: Vec<(String, String)>,
+    seed: Option<u64>,
+    scratch: Option<Scratch>,
+    no_files: bool,
+}
+
+/// The private directory of the running item.
+#[derive(Clone, Debug)]
+pub struct Scratch {
+    /// Where it is on the host; empty between items.
+    pub host: PathBuf,
+    /// Where the guest sees it.
+    pub guest: String,
+}
+
+impl Grants {
+    /// Opens everything granted. Directories are opened by their host paths,
+    /// so this runs before the file system is taken away; `scratch` is a
+    /// private directory of this worker.
+    ///
+    /// # Errors
+    /// A directory that cannot be opened.
+    pub fn open(capabilities: &Capabilities, scratch: Option<&Path>) -> Result<Self, Refusal> {
+        let mut builder = WasiCtxBuilder::new();
+        builder.allow_blocking_current_thread(true);
+        for dir in &capabilities.dirs {
+            let rights = match dir.access {
+                Access::ReadOnly => FsPerms::ReadOnly,
+                Access::ReadWrite => FsPerms::ReadWrite,
+            };
+            preopen(&mut builder, &dir.host, &dir.guest, rights)?;
+        }
+        let scratch = match (&capabilities.scratch, scratch) {
+            (Some(guest), Some(host)) => {
+                preopen(&mut builder, host, guest, FsPerms::ReadWrite)?;
+                Some(Scratch { host: host.to_owned(), guest: guest.clone() })
+            }
+            (Some(_), None) => return Err(Refusal::machine("no scratch directory was prepared")),
+            (None, _) => None,
+        };
+        Ok(Self {
+            files: builder.build().filesystem().clone(),
+            env: capabilities.env.clone(),
+            seed: capabilities.deterministic,
+            no_files: capabilities.dirs.is_empty() && scratch.is_none(),
+            scratch,
+        })
+    }
+
+    /// No directory is granted at all.
+    #[must_use]
+    pub fn no_files(&self) -> bool {
+        self.no_files
+    }
+
+    /// Clocks and randomness follow from a seed.
+    #[must_use]
+    pub fn deterministic(&self) -> bool {
+        self.seed.is_some()
+    }
+
+    /// The scratch directory, where one is granted.
+    #[must_use]
+    pub fn scratch(&self) -> Option<&Scratch> {
+        self.scratch.as_ref()
+    }
+
+    /// A WASI 0.2 context for one task, and the clock it runs by where that
+    /// is virtual. The table beside it gets [`MAX_HANDLES`].
+    #[must_use]
+    pub fn context(&self, console: &Arc<Console>, args: &[String], index: u64) -> (WasiCtx, Option<VirtualClock>) {
+        let (mut builder, clock) = self.builder(console, args, index);
+        let mut context = builder.build();
+        *context.filesystem() = self.files.clone();
+        (context, clock)
+    }
+
+    /// A preview-1 context for one task, and its virtual clock if it has one.
+    #[must_use]
+    pub fn preview1(&self, console: &Arc<Console>, args: &[String], index: u64) -> (WasiP1Ctx, Option<VirtualClock>) {
+        use wasmtime_wasi::WasiView;
+
+        let (mut builder, clock) = self.builder(console, args, index);
+        let mut context = builder.build_p1();
+        let view = context.ctx();
+        *view.ctx.filesystem() = self.files.clone();
+        view.table.set_max_capacity(MAX_HANDLES);
+        (context, clock)
+    }
+
+    fn builder(&self, console: &Arc<Console>, args: &[String], index: u64) -> (WasiCtxBuilder, Option<VirtualClock>) {
+        let mut builder = WasiCtxBuilder::new();
+        builder.stdin(Stdin(Arc::clone(console)));
+        builder.stdout(Output::new(console, Stream::Stdout));
+        builder.stderr(Output::new(console, Stream::Stderr));
+        builder.max_random_size(MAX_RANDOM);
+        builder.allow_blocking_current_thread(true);
+        if !self.env.is_empty() {
+            builder.envs(&self.env);
+        }
+        if !args.is_empty() {
+            builder.args(args);
+        }
+        let clock = self.seed.map(|seed| {
+            let clock = VirtualClock::default();
+            builder.wall_clock(clock.clone());
+            builder.monotonic_clock(clock.clone());
+            builder.secure_random(SeededRng::new(seed, index, 0));
+            builder.insecure_random(SeededRng::new(seed, index, 1));
+            builder.insecure_random_seed((u128::from(seed) << 64) | u128::from(index));
+            clock
+        });
+        (builder, clock)
+    }
+}
+
+fn preopen(builder: &mut WasiCtxBuilder, host: &Path, guest: &str, rights: FsPerms) -> Result<(), Refusal> {
+    let opened = builder.preopened_dir(host, guest, rights);
+    opened.map(|_| ()).map_err(|error| Refusal::machine(format!("cannot open directory {}: {error}", host.display())))
+}
+
+impl Scratch {
+    /// Empties the directory. What cannot be removed now is met again, and
+    /// reported, before the next item.
+    ///
+    /// # Errors
+    /// When something in it cannot be removed.
+    pub fn wipe(&self) -> std::io::Result<()> {
+        for entry in std::fs::read_dir(&self.host)? {
+            let entry = entry?;
+            if entry.file_type()?.is_dir() {
+                std::fs::remove_dir_all(entry.path())?;
+            } else {
+                std::fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,17 @@
+//! JSON text ↔ values, as the types say. Records are objects, variants
+//! `{"tag","val"}`, enums and chars strings, flags arrays of strings, tuples
+//! arrays, results `{"ok"}` or `{"err"}`, `list<u8>` an array or
+//! `{"base64":…}`, special floats `"nan"`, `"inf"`, `"-inf"`.
+
+mod check;
+mod read;
+mod write;
+
+pub(super) use check::skip;
+pub use check::{compact, item_text, validate};
+pub use read::read;
+pub(super) use read::{Reader, character, enumeration, value};
+pub use write::{WriteError, write, write_string, write_within};
+
+#[cfg(test)]
+mod tests;

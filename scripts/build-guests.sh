@@ -1,0 +1,94 @@
+#!/usr/bin/env bash
+# Builds the example guests into OUT (default target/guests):
+#
+#   scripts/setup-guests.sh && scripts/build-guests.sh [OUT]
+#
+# Uses the compiler that setup-guests.sh recorded, and a target directory of its
+# own (target/guest-build): another compiler in the host's would rebuild it all.
+# Does nothing when neither the sources nor the compiler have changed.
+set -euo pipefail
+
+PREFIX=${WPOOL_GUEST_PREFIX:-${XDG_CACHE_HOME:-$HOME/.cache}/wpool/guest-toolchain}
+# Guests that are components, made for wasm32-wasip2; and those that are core
+# modules, made for wasm32-wasip1. textstats is made both ways.
+COMPONENTS=(textstats thumbnail)
+MODULES=(textstats logparse wc primes hostile)
+
+say() { printf 'build-guests: %s\n' "$*" >&2; }
+die() {
+    say "$*"
+    exit 1
+}
+seconds() { printf '%d.%d s' $(($1 / 10)) $(($1 % 10)); }
+now() { echo $((${EPOCHREALTIME/[.,]/} / 100000)); }
+
+mkdir -p "${1:-$(dirname "$0")/../target/guests}"
+OUT=$(cd "${1:-$(dirname "$0")/../target/guests}" && pwd)
+ROOT=$(cd "$(dirname "$0")/.." && pwd)
+TARGET=$ROOT/target/guest-build
+cd "$ROOT"
+
+[ -f "$PREFIX/env.sh" ] || die "no compiler for guests is set up: run scripts/setup-guests.sh first"
+# shellcheck disable=SC1091 # written by setup-guests.sh
+. "$PREFIX/env.sh"
+
+# Panics name their source files; without this they would name the builder's
+# home, and two machines would build different modules.
+export CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=registry"
+
+# fingerprint: of everything that decides what the guests are.
+fingerprint() {
+    {
+        echo "$WPOOL_GUEST_TOOLCHAIN"
+        find guest-examples wit scripts/build-guests.sh -type f \
+            \( -name '*.rs' -o -name '*.wit' -o -name 'Cargo.*' -o -name '*.sh' \) -print0 |
+            LC_ALL=C sort -z | xargs -0 sha256sum
+    } | sha256sum | cut -d ' ' -f 1
+}
+
+# module FILE SOURCE: one built file takes its place in OUT.
+module() {
+    cp "$TARGET/$2" "$OUT/$1.new"
+    mv "$OUT/$1.new" "$OUT/$1"
+    BUILT+=("$1")
+}
+
+# compile TARGET GUEST...: one run of cargo, quiet unless it fails.
+compile() {
+    local target=$1 start guest packages=()
+    shift
+    for guest in "$@"; do packages+=(-p "$guest"); done
+    start=$(now)
+    # From the workspace's own folder: cargo looks for its configuration there.
+    if ! (cd guest-examples && cargo build --quiet --locked --release --target "$target" \
+        --target-dir "$TARGET" "${packages[@]}"); then
+        die "the guests do not build for $target"
+    fi
+    say "$(printf '%-34s %s' "$target: $*" "$(seconds $(($(now) - start)))")"
+}
+
+STAMP=$OUT/.fingerprint
+BUILT=()
+PRINT=$(fingerprint)
+if [ -f "$STAMP" ] && [ "$(head -n 1 "$STAMP")" = "$PRINT" ]; then
+    missing=0
+    while read -r file; do [ -f "$OUT/$file" ] || missing=1; done < <(tail -n +2 "$STAMP")
+    if [ $missing = 0 ]; then
+        say "up to date: $OUT"
+        exit 0
+    fi
+fi
+
+compile wasm32-wasip2 "${COMPONENTS[@]}"
+compile wasm32-wasip1 "${MODULES[@]}"
+module textstats.wasm wasm32-wasip2/release/textstats.wasm
+module thumbnail.wasm wasm32-wasip2/release/thumbnail.wasm
+module textstats-core.wasm wasm32-wasip1/release/textstats.wasm
+for guest in logparse wc primes hostile; do
+    module "$guest.wasm" "wasm32-wasip1/release/$guest.wasm"
+done
+printf '%s\n' "$PRINT" "${BUILT[@]}" >"$STAMP"
+for file in "${BUILT[@]}"; do
+    say "$(printf '%-34s %8d bytes' "$file" "$(stat -c %s "$OUT/$file")")"
+done
+say "ready: $OUT"
