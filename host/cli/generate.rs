@@ -33,7 +33,7 @@ pub fn generate(args: &GenerateArgs) -> Result<(), Error> {
 fn pages(command: &clap::Command, folder: &Path) -> Result<(), Error> {
     let failed = || Error::io(format!("cannot write man pages to {}", folder.display()));
     fs::create_dir_all(folder).map_err(failed())?;
-    let mut write = |name: String, command: clap::Command| {
+    let write = |name: String, command: clap::Command| {
         let mut text = Vec::new();
         Man::new(command).title(&name).render(&mut text).map_err(failed())?;
         fs::write(folder.join(format!("{name}.1")), text).map_err(failed())
