@@ -1,1 +1,3 @@
 //! The edges of the command: arguments, input, output, reports.
+
+pub mod input;
