@@ -4,6 +4,7 @@ pub mod args;
 pub mod compile;
 pub mod env;
 pub mod generate;
+pub mod input;
 pub mod inspect;
 pub mod prepare;
 pub mod printer;

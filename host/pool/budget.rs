@@ -102,3 +102,4 @@ impl Budget {
         drop(guard);
         self.freed.notify_all();
     }
+}

@@ -1,0 +1,118 @@
+//! `--input records`: failures of an earlier run, to be run again under the
+//! index and input they had.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::blocks::{Blocks, too_large};
+use super::lines::Lines;
+use super::reader::{Piece, Pieces, Place, Want};
+use crate::error::Error;
+use crate::outcome::{Failure, Kind};
+use crate::wire::message::ItemForm;
+
+/// What a record must say to be run again.
+#[derive(Deserialize)]
+struct Line<'a> {
+    index: Option<u64>,
+    kind: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    item: Option<&'a RawValue>,
+    #[serde(default)]
+    form: Form,
+    input: Option<String>,
+    path: Option<String>,
+}
+
+/// How `item` is written.
+#[derive(Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Form {
+    #[default]
+    Json,
+    Raw,
+    Cells,
+}
+
+#[derive(Deserialize)]
+struct Base64 {
+    base64: String,
+}
+
+/// The items of records that are not ok.
+pub(crate) struct Records {
+    lines: Lines,
+    name: String,
+    max: u64,
+}
+
+impl Records {
+    pub(crate) fn new(blocks: Blocks, name: String, max: u64) -> Self {
+        // A byte of an item takes at most six in a JSON string.
+        let longest = max.saturating_mul(6).saturating_add(1 << 20);
+        Self { lines: Lines::new(blocks, name.clone(), b'\n', longest), name, max }
+    }
+
+    fn piece(&self, text: &Bytes) -> Result<Option<Piece>, Error> {
+        let bad = |what: String| Error::Input(format!("{}: line {}: {what}", self.name, self.lines.number()));
+        let text = std::str::from_utf8(text).map_err(|_| bad("not UTF-8".to_owned()))?;
+        if text.trim_ascii().is_empty() {
+            return Ok(None);
+        }
+        let line: Line<'_> = serde_json::from_str(text).map_err(|error| bad(format!("no record: {error}")))?;
+        // The first line of a journal is about the run, and what is ok stays.
+        let (Some(index), Some(kind)) = (line.index, &line.kind) else { return Ok(None) };
+        if kind == Kind::Ok.as_str() {
+            return Ok(None);
+        }
+        let form = match line.form {
+            Form::Json => ItemForm::Json,
+            Form::Cells => ItemForm::Cells,
+            Form::Raw => ItemForm::Raw,
+        };
+        let body = self.body(&line)?;
+        Ok(Some(Piece { body, form, place: Place::Record { index, input: line.input, path: line.path } }))
+    }
+
+    fn body(&self, line: &Line<'_>) -> Result<Result<Bytes, Failure>, Error> {
+        let bad = |what: &str| Error::Input(format!("{}: line {}: {what}", self.name, self.lines.number()));
+        let json = line.item.ok_or_else(|| bad("the record has no item (--failed writes records that have)"))?.get();
+        let bytes = match line.form {
+            Form::Json | Form::Cells => Bytes::copy_from_slice(json.as_bytes()),
+            Form::Raw if json.starts_with('"') => {
+                let text: String = serde_json::from_str(json).map_err(|_| bad("item is no text"))?;
+                Bytes::from(text)
+            }
+            Form::Raw => {
+                let coded: Base64 = serde_json::from_str(json).map_err(|_| bad("item is neither text nor base64"))?;
+                Bytes::from(STANDARD.decode(coded.base64).map_err(|_| bad("item is not base64"))?)
+            }
+        };
+        Ok(if bytes.len() as u64 > self.max { Err(too_large(self.max)) } else { Ok(bytes) })
+    }
+}
+
+impl Pieces for Records {
+    fn next(&mut self, _: Want) -> Option<Result<Piece, Error>> {
+        loop {
+            match self.lines.next_line() {
+                Err(error) => return Some(Err(error)),
+                Ok(None) => return None,
+                Ok(Some(Err(_))) => {
+                    let (name, line) = (&self.name, self.lines.number());
+                    return Some(Err(Error::Input(format!("{name}: line {line}: too long for a record"))));
+                }
+                Ok(Some(Ok(text))) => match self.piece(&text) {
+                    Err(error) => return Some(Err(error)),
+                    Ok(None) => {}
+                    Ok(Some(piece)) => return Some(Ok(piece)),
+                },
+            }
+        }
+    }
+}
