@@ -6,6 +6,7 @@ pub mod env;
 pub mod generate;
 pub mod input;
 pub mod inspect;
+pub mod output;
 pub mod prepare;
 pub mod printer;
 pub mod progress;

@@ -13,6 +13,7 @@ use super::reader::{Opened, Piece, Pieces, Want, cannot_read};
 use super::records::Records;
 use super::{Format, SharedStatus, Source, files};
 use crate::error::Error;
+use crate::wire::message::ItemForm;
 
 /// What stands for standard input.
 const STDIN: &str = "-";
@@ -78,11 +79,16 @@ fn stream(
     let max = source.max_item;
     let separator = if source.nul { 0 } else { b'\n' };
     let mut headers = None;
+    let mut form = form_of(format);
     let pieces: Box<dyn Pieces> = match format {
         None => Box::new(Undecided { blocks: Some(blocks.without_mark()), name: name.clone(), max, pieces: None }),
         Some(Format::Json) => Box::new(JsonArray::new(blocks.without_mark(), name.clone(), max)),
         Some(Format::Jsonl) => Box::new(JsonLines::new(blocks.without_mark(), name.clone(), max)),
-        Some(Format::Records) => Box::new(Records::new(blocks.without_mark(), name.clone(), max)),
+        Some(Format::Records) => {
+            let records = Records::open(blocks.without_mark(), name.clone(), max)?;
+            form = records.form();
+            Box::new(records)
+        }
         Some(Format::Lines) => Box::new(Lines::new(blocks, name.clone(), separator, max)),
         Some(Format::Files) => return files::open(source, status),
         Some(Format::Csv) => {
@@ -91,7 +97,16 @@ fn stream(
             Box::new(table)
         }
     };
-    Ok(Opened { pieces, format, name, count: None, headers })
+    Ok(Opened { pieces, format, form, name, count: None, headers })
+}
+
+/// The form of a format's items; records bring their own.
+fn form_of(format: Option<Format>) -> ItemForm {
+    match format {
+        None | Some(Format::Json | Format::Jsonl | Format::Records) => ItemForm::Json,
+        Some(Format::Lines | Format::Files) => ItemForm::Raw,
+        Some(Format::Csv) => ItemForm::Cells,
+    }
 }
 
 fn by_extension(path: &Path) -> Option<Format> {

@@ -50,7 +50,8 @@ pub(crate) fn open(source: &Source, status: &SharedStatus) -> Result<Opened, Err
         }
     };
     let files = Files { paths, prefix, max, status: SharedStatus::clone(status) };
-    Ok(Opened { pieces: Box::new(files), format: Some(Format::Files), name: source.src.clone(), count, headers: None })
+    let (pieces, name) = (Box::new(files), source.src.clone());
+    Ok(Opened { pieces, format: Some(Format::Files), form: ItemForm::Raw, name, count, headers: None })
 }
 
 fn open_list(list: &str, nul: bool) -> Result<Lines, Error> {

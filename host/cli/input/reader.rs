@@ -51,6 +51,7 @@ pub(crate) trait Pieces: Send {
 pub(crate) struct Opened {
     pub(crate) pieces: Box<dyn Pieces>,
     pub(crate) format: Option<Format>,
+    pub(crate) form: ItemForm,
     pub(crate) name: String,
     pub(crate) count: Option<u64>,
     pub(crate) headers: Option<Vec<String>>,
@@ -60,6 +61,7 @@ pub(crate) struct Opened {
 pub struct Reader {
     pieces: Box<dyn Pieces>,
     format: Option<Format>,
+    form: ItemForm,
     name: String,
     count: Option<u64>,
     headers: Option<Vec<String>>,
@@ -91,6 +93,7 @@ pub fn open(source: &Source) -> Result<Reader, Error> {
     Ok(Reader {
         pieces: opened.pieces,
         format: opened.format,
+        form: opened.form,
         name: opened.name,
         count: opened.count,
         headers: opened.headers,
@@ -110,6 +113,12 @@ impl Reader {
     #[must_use]
     pub fn format(&self) -> Option<Format> {
         self.format
+    }
+
+    /// What all its items are.
+    #[must_use]
+    pub fn form(&self) -> ItemForm {
+        self.form
     }
 
     /// Column names of CSV with a header, for [`super::check_columns`].

@@ -49,13 +49,43 @@ pub(crate) struct Records {
     lines: Lines,
     name: String,
     max: u64,
+    /// Read already, to tell the form of all.
+    first: Option<Piece>,
+    /// All have one, being of one run.
+    form: ItemForm,
 }
 
 impl Records {
-    pub(crate) fn new(blocks: Blocks, name: String, max: u64) -> Self {
+    /// Opens records and reads the first of them.
+    pub(crate) fn open(blocks: Blocks, name: String, max: u64) -> Result<Self, Error> {
         // A byte of an item takes at most six in a JSON string.
         let longest = max.saturating_mul(6).saturating_add(1 << 20);
-        Self { lines: Lines::new(blocks, name.clone(), b'\n', longest), name, max }
+        let lines = Lines::new(blocks, name.clone(), b'\n', longest);
+        let mut records = Self { lines, name, max, first: None, form: ItemForm::Json };
+        records.first = records.read()?;
+        records.form = records.first.as_ref().map_or(ItemForm::Json, |piece| piece.form);
+        Ok(records)
+    }
+
+    /// The form of all items.
+    pub(crate) fn form(&self) -> ItemForm {
+        self.form
+    }
+
+    fn read(&mut self) -> Result<Option<Piece>, Error> {
+        loop {
+            match self.lines.next_line()? {
+                None => return Ok(None),
+                Some(Err(_)) => {
+                    let (name, line) = (&self.name, self.lines.number());
+                    return Err(Error::Input(format!("{name}: line {line}: too long for a record")));
+                }
+                Some(Ok(text)) => match self.piece(&text)? {
+                    None => {}
+                    found => return Ok(found),
+                },
+            }
+        }
     }
 
     fn piece(&self, text: &Bytes) -> Result<Option<Piece>, Error> {
@@ -99,20 +129,15 @@ impl Records {
 
 impl Pieces for Records {
     fn next(&mut self, _: Want) -> Option<Result<Piece, Error>> {
-        loop {
-            match self.lines.next_line() {
-                Err(error) => return Some(Err(error)),
-                Ok(None) => return None,
-                Ok(Some(Err(_))) => {
-                    let (name, line) = (&self.name, self.lines.number());
-                    return Some(Err(Error::Input(format!("{name}: line {line}: too long for a record"))));
-                }
-                Ok(Some(Ok(text))) => match self.piece(&text) {
-                    Err(error) => return Some(Err(error)),
-                    Ok(None) => {}
-                    Ok(Some(piece)) => return Some(Ok(piece)),
-                },
+        if let Some(first) = self.first.take() {
+            return Some(Ok(first));
+        }
+        match self.read().transpose()? {
+            Ok(piece) if piece.form != self.form => {
+                let (name, line) = (&self.name, self.lines.number());
+                Some(Err(Error::Input(format!("{name}: line {line}: the item has another form than those before"))))
             }
+            read => Some(read),
         }
     }
 }
