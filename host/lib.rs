@@ -10,6 +10,8 @@ pub mod outcome;
 pub mod placeholder;
 pub mod pool;
 pub mod runtime;
+pub mod sandbox;
 pub mod scan;
 pub mod value;
 pub mod wire;
+pub mod worker;

@@ -17,9 +17,7 @@ use rustix::process::{Pid, Signal};
 use crate::wire::frame::{Decoder, FrameKind, HEADER, Head};
 use crate::wire::message::Setup;
 use crate::wire::socket;
-
-/// The argument that makes the binary a worker.
-pub const WORKER_ARGUMENT: &str = "__worker";
+use crate::worker::WORKER_ARGUMENT;
 
 /// A frame of set-up answers is never larger than this, in bytes.
 const MAX_ANSWER: u32 = 64 << 20;

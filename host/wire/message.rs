@@ -31,6 +31,10 @@ pub struct RunSetup {
     pub description: Description,
     /// How its tasks are called.
     pub task: TaskSpec,
+    /// A private, empty directory, where scratch space is granted. The host
+    /// removes it when the worker is gone.
+    #[serde(default)]
+    pub scratch: Option<std::path::PathBuf>,
 }
 
 /// How each task of a pool is called. Shapes results, so all of it but the

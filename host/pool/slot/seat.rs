@@ -35,6 +35,8 @@ pub(super) struct Seat {
     pub(super) cpu: Duration,
     /// On the monotonic clock.
     pub(super) born: u64,
+    /// Removed after the process: fields drop in order.
+    _scratch: Option<tempfile::TempDir>,
 }
 
 /// Why there is no worker.
@@ -55,6 +57,7 @@ impl Seat {
         };
         let (page, page_file) =
             Page::create(shared.spec.limits.max_captured).map_err(died("cannot make shared memory"))?;
+        let scratch = scratch(shared).map_err(died("cannot make a scratch directory"))?;
         let mut process = Process::spawn(&shared.options.worker)
             .map_err(|error| NoWorker::Died(format!("cannot start {}: {error}", shared.options.worker.display())))?;
         let setup = Setup::Run(Box::new(RunSetup {
@@ -63,6 +66,7 @@ impl Seat {
             slot,
             description: shared.description.clone(),
             task: shared.spec.clone(),
+            scratch: scratch.as_ref().map(|folder| folder.path().to_owned()),
         }));
         let sent = process.send(&setup, &[page_file.as_fd(), shared.artifact.as_fd()]);
         let answer = match sent {
@@ -90,6 +94,7 @@ impl Seat {
             done: 0,
             cpu: Duration::ZERO,
             born,
+            _scratch: scratch,
         })
     }
 
@@ -98,6 +103,13 @@ impl Seat {
         self.process.kill();
         self.process.reap()
     }
+}
+
+/// A private directory for the items' scratch files; the host's, so that it
+/// goes even when the worker is killed.
+fn scratch(shared: &Shared) -> io::Result<Option<tempfile::TempDir>> {
+    let wanted = shared.spec.capabilities.scratch.is_some();
+    wanted.then(|| tempfile::Builder::new().prefix("wpool-scratch-").tempdir()).transpose()
 }
 
 fn check_ready(payload: &[u8]) -> Result<(), NoWorker> {

@@ -1,0 +1,170 @@
+//! The worker process: receives its set-up, locks itself down, then compiles
+//! one module or runs tasks until its socket ends.
+
+mod outbox;
+mod serve;
+
+#[cfg(test)]
+mod tests;
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crate::runtime::Guest;
+use crate::sandbox::Lockdown;
+use crate::wire::frame::{Decoder, FrameKind, HEADER, Head, VERSION};
+use crate::wire::message::{CompileSetup, Compiled, Ready, Refusal, RunSetup, Setup};
+use crate::wire::page::Page;
+use crate::wire::socket;
+use crate::worker::outbox::Outbox;
+
+/// The argument that makes a program a worker.
+pub const WORKER_ARGUMENT: &str = "__worker";
+
+/// A set-up is never larger than this, in bytes.
+const MAX_SETUP: u32 = 64 << 20;
+
+/// Seconds of processor time that a compile worker gets per second of its
+/// wall limit: it compiles on several threads.
+const COMPILE_THREADS: u64 = 64;
+
+/// What arrives before anything else: the set-up and its descriptors.
+struct Orders {
+    setup: Setup,
+    descriptors: Vec<OwnedFd>,
+    decoder: Decoder,
+}
+
+/// Becomes a worker where this process was started as one; every program that
+/// embeds the pool calls it first in `main`.
+#[must_use]
+pub fn run_if_requested() -> Option<ExitCode> {
+    let mut arguments = std::env::args_os().skip(1);
+    let requested = arguments.next().is_some_and(|argument| argument == WORKER_ARGUMENT) && arguments.next().is_none();
+    requested.then(main)
+}
+
+/// The whole life of a worker, over its standard input.
+#[must_use]
+pub fn main() -> ExitCode {
+    let stdin = io::stdin();
+    let host = stdin.as_fd();
+    let orders = match receive(host) {
+        Ok(Some(orders)) => orders,
+        // The host went away before it said anything, or this is a person
+        // who typed the hidden argument.
+        Ok(None) => return ExitCode::SUCCESS,
+        Err(_) => return ExitCode::from(2),
+    };
+    let done = match orders.setup {
+        Setup::Compile(setup) => compile(host, &setup, orders.descriptors),
+        Setup::Run(setup) => run(host, &setup, orders.descriptors, orders.decoder),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(refusal) => {
+            // The host may be gone; there is nobody else to tell.
+            let _gone = answer(host, FrameKind::Refused, &refusal);
+            ExitCode::SUCCESS
+        }
+    }
+}
+
+fn receive(host: BorrowedFd<'_>) -> io::Result<Option<Orders>> {
+    let mut decoder = Decoder::new(MAX_SETUP);
+    let mut descriptors = Vec::new();
+    let mut block = [0; 16 << 10];
+    loop {
+        if let Some((head, payload)) = decoder.next_frame().map_err(io::Error::other)? {
+            if head.kind != FrameKind::Setup {
+                return Err(io::Error::other("tasks before the set-up"));
+            }
+            return Ok(Some(Orders { setup: serde_json::from_slice(&payload)?, descriptors, decoder }));
+        }
+        match socket::receive(host, &mut block, &mut descriptors)? {
+            0 => return Ok(None),
+            read => decoder.buffer().extend_from_slice(&block[..read]),
+        }
+    }
+}
+
+fn answer(host: BorrowedFd<'_>, kind: FrameKind, message: &impl serde::Serialize) -> io::Result<()> {
+    let payload = serde_json::to_vec(message)?;
+    let mut bytes = Vec::with_capacity(HEADER + payload.len());
+    Head::control(kind, u32::try_from(payload.len()).map_err(io::Error::other)?).put(&mut bytes);
+    bytes.extend_from_slice(&payload);
+    socket::send_all(host, &bytes, &[])
+}
+
+fn host_gone(error: io::Error) -> Refusal {
+    Refusal::machine(format!("cannot reach the host: {error}"))
+}
+
+fn next_file(descriptors: &mut impl Iterator<Item = OwnedFd>) -> Result<File, Refusal> {
+    descriptors.next().map(File::from).ok_or_else(|| Refusal::machine("the set-up came without its descriptors"))
+}
+
+/// Compiles one module: bytes from the first descriptor, artifact into the
+/// second.
+fn compile(host: BorrowedFd<'_>, setup: &CompileSetup, descriptors: Vec<OwnedFd>) -> Result<(), Refusal> {
+    let mut descriptors = descriptors.into_iter();
+    let (module, artifact) = (next_file(&mut descriptors)?, next_file(&mut descriptors)?);
+    let mut lockdown = Lockdown::begin(setup.sandbox, setup.host)?;
+    let cpu = setup.limits.timeout.as_secs().saturating_mul(COMPILE_THREADS).max(COMPILE_THREADS);
+    lockdown.finish_compile(setup.limits.memory, cpu)?;
+    let bytes = read_whole(&module, setup.limits.max_module)?;
+    let (description, code) = crate::runtime::compile(&bytes, setup)?;
+    write_whole(&artifact, &code)
+        .map_err(|error| Refusal::machine(format!("cannot write the compiled module: {error}")))?;
+    answer(host, FrameKind::Compiled, &Compiled { description }).map_err(host_gone)
+}
+
+/// Reads from the start, whatever the descriptor's shared position is.
+fn read_whole(file: &File, most: u64) -> Result<Vec<u8>, Refusal> {
+    use std::os::unix::fs::FileExt;
+    let unreadable = |error: io::Error| Refusal::machine(format!("cannot read the module: {error}"));
+    let size = file.metadata().map_err(unreadable)?.len();
+    if size > most {
+        return Err(Refusal::module(format!(
+            "the module has {size} bytes, over the limit of {most} bytes (raise it with --max-module)"
+        )));
+    }
+    let mut bytes = vec![0; usize::try_from(size).map_err(|_| Refusal::machine("the module is too large"))?];
+    file.read_exact_at(&mut bytes, 0).map_err(unreadable)?;
+    Ok(bytes)
+}
+
+fn write_whole(file: &File, bytes: &[u8]) -> io::Result<()> {
+    use std::os::unix::fs::FileExt;
+    file.write_all_at(bytes, 0)
+}
+
+/// Loads the artifact and runs tasks until the socket ends.
+fn run(host: BorrowedFd<'_>, setup: &RunSetup, descriptors: Vec<OwnedFd>, decoder: Decoder) -> Result<(), Refusal> {
+    let mut descriptors = descriptors.into_iter();
+    let (page, artifact) = (next_file(&mut descriptors)?, next_file(&mut descriptors)?);
+    let limits = &setup.task.limits;
+    let mut lockdown = Lockdown::begin(setup.sandbox, setup.host)?;
+    let page = Page::map(page.as_fd(), limits.max_captured)
+        .map(Arc::new)
+        .map_err(|error| Refusal::machine(format!("cannot map the shared page: {error}")))?;
+    let guest = Guest::load(&artifact, setup, Arc::clone(&page), setup.scratch.as_deref())?;
+    drop(artifact);
+    let _threads = guest.start_threads()?;
+    let outbox =
+        Outbox::start(host).map_err(|error| Refusal::machine(format!("cannot start the worker's threads: {error}")))?;
+    let grants = &setup.task.capabilities;
+    let writes = grants.side_effects() || grants.scratch.is_some();
+    let payloads = limits.max_item.saturating_mul(2).saturating_add(limits.max_result.saturating_mul(4));
+    lockdown.finish_run(limits.memory, payloads, writes)?;
+    let ready = Ready { version: VERSION, layers: lockdown.layers() };
+    answer(host, FrameKind::Ready, &ready).map_err(host_gone)?;
+    let mut server =
+        serve::Server { runner: guest, page: &page, outbox: &outbox, limits, prompt: grants.side_effects(), decoder };
+    // An error is the end of the host; the end of this process follows.
+    let _gone = server.serve(host);
+    Ok(())
+}

@@ -1,0 +1,222 @@
+//! The task loop: read a message, act, write a message. Over any reader, so
+//! that tests run it in memory.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use crate::limits::Limits;
+use crate::outcome::{Failure, Form, Kind, LimitHit};
+use crate::runtime::{Guest, Report, TaskInput};
+use crate::wire::frame::{Decoder, FrameKind, Head};
+use crate::wire::page::{Page, Stream};
+use crate::wire::report::{Figures, put_report, read_task};
+use crate::wire::socket;
+use crate::worker::outbox::Outbox;
+
+/// Replies after which the host gets them while others are still to run, so
+/// that it can send more before this worker runs dry.
+const REPLIES: u32 = 24;
+
+/// Bytes of replies after which they are written.
+const REPLY_BYTES: usize = 64 << 10;
+
+/// Tasks under this are not worth a look at the processor clock.
+const CPU_WORTH: Duration = Duration::from_micros(100);
+
+/// Largest block read at once.
+const MAX_BLOCK: usize = 1 << 20;
+
+/// What runs tasks; a guest, or a stand-in for tests.
+pub(super) trait Runner {
+    /// Runs one task; the value's bytes are appended to `out`.
+    fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report;
+}
+
+impl Runner for Guest {
+    fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
+        Self::run(self, task, out)
+    }
+}
+
+/// The task loop's state.
+pub(super) struct Server<'a, R> {
+    pub(super) runner: R,
+    pub(super) page: &'a Page,
+    pub(super) outbox: &'a Outbox,
+    pub(super) limits: &'a Limits,
+    /// Every reply is written before the next task starts.
+    pub(super) prompt: bool,
+    pub(super) decoder: Decoder,
+}
+
+impl<R: Runner> Server<'_, R> {
+    /// Serves until the stream ends.
+    pub(super) fn serve(&mut self, host: BorrowedFd<'_>) -> io::Result<()> {
+        let most = self.limits.max_item.saturating_add(1 << 17);
+        self.decoder.set_limit(u32::try_from(most).unwrap_or(u32::MAX));
+        let mut clock = Clock::new();
+        let mut out = Vec::new();
+        let mut unsent = 0;
+        loop {
+            while let Some((head, payload)) = self.decoder.next_frame().map_err(io::Error::other)? {
+                if head.kind != FrameKind::Task {
+                    continue;
+                }
+                self.task(&head, &payload, &mut clock, &mut out);
+                unsent += 1;
+                if self.prompt || unsent >= REPLIES || self.outbox.replies().len() >= REPLY_BYTES {
+                    self.outbox.flush()?;
+                    unsent = 0;
+                }
+                self.page.finish();
+            }
+            self.outbox.flush()?;
+            unsent = 0;
+            if !self.fill(host)? {
+                return Ok(());
+            }
+            clock.restart();
+        }
+    }
+
+    /// Reads more; false at the end of the stream.
+    fn fill(&mut self, host: BorrowedFd<'_>) -> io::Result<bool> {
+        let wanted = self.decoder.wanted().clamp(16 << 10, MAX_BLOCK);
+        let buffer = self.decoder.buffer();
+        let filled = buffer.len();
+        buffer.resize(filled + wanted, 0);
+        let read = socket::read(host, &mut buffer[filled..]);
+        buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
+        read.map(|read| read > 0)
+    }
+
+    /// Runs one task, or hands it back where the host has asked for it.
+    fn task(&mut self, head: &Head, payload: &Bytes, clock: &mut Clock, out: &mut Vec<u8>) {
+        if !self.page.start(head.ticket, clock.now_ns()) {
+            let mut returned = *head;
+            returned.kind = FrameKind::Returned;
+            returned.length = 0;
+            returned.put(&mut *self.outbox.replies());
+            return;
+        }
+        self.outbox.leave();
+        let started = clock.begin();
+        out.clear();
+        let report = match read_task(head, payload) {
+            Some(parts) => {
+                let (item, form, path) = (parts.item, parts.form, parts.path);
+                let task = TaskInput { function: head.function, index: head.index, item, form, path };
+                self.runner.run(&task, out)
+            }
+            None => Report::failed(Failure::new(Kind::BadInput, "the host sent a task that is none")),
+        };
+        let (wall, cpu) = clock.end();
+        self.report(head, report, &Times { started, wall, cpu }, out);
+    }
+
+    fn report(&self, head: &Head, mut report: Report, times: &Times, out: &[u8]) {
+        let limit = self.limits.max_result;
+        if report.result.is_ok() && out.len() as u64 > limit {
+            report.result = Err(too_large(out.len(), limit));
+        }
+        let (mut stdout, mut stderr, mut truncated) = (Vec::new(), Vec::new(), false);
+        if self.page.printed(Stream::Stderr) > 0 {
+            (stderr, truncated) = self.page.tail(Stream::Stderr);
+        }
+        // A command's stdout is its value; only a failed one shows it here.
+        if self.page.printed(Stream::Stdout) > 0 && (report.result.is_err() || !report.stdout_is_result) {
+            let (tail, cut) = self.page.tail(Stream::Stdout);
+            (stdout, truncated) = (tail, truncated | cut);
+        }
+        let figures = Figures {
+            started_us: times.started,
+            wall_ns: times.wall.as_nanos() as u64,
+            cpu_ns: times.cpu.as_nanos() as u64,
+            peak_memory: report.peak_memory,
+            fuel: report.fuel,
+            stdout: &stdout,
+            stderr: &stderr,
+            truncated,
+        };
+        let result: Result<(Form, &[u8]), &Failure> = match &report.result {
+            Ok(form) => Ok((*form, out)),
+            Err(failure) => Err(failure),
+        };
+        put_report(&mut self.outbox.replies(), *head, &figures, result);
+    }
+}
+
+fn too_large(size: usize, limit: u64) -> Failure {
+    let hit = LimitHit::new("max-result", limit, "bytes", "--max-result");
+    Failure::limit(
+        Kind::ResultTooLarge,
+        format_args!("the result of {size} bytes is over the limit of {limit} bytes"),
+        hit,
+    )
+}
+
+struct Times {
+    started: u64,
+    wall: Duration,
+    cpu: Duration,
+}
+
+/// Clocks of the task loop. One task's end is the next one's start, so a task
+/// costs one reading of the clock.
+struct Clock {
+    /// Wall clock minus monotonic clock, in microseconds.
+    offset_us: i128,
+    mark: u64,
+    cpu: Duration,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i128;
+        let mark = monotonic_ns();
+        Self { offset_us: wall - i128::from(mark / 1000), mark, cpu: cpu_time() }
+    }
+
+    /// Time passed that no task used.
+    fn restart(&mut self) {
+        self.mark = monotonic_ns();
+    }
+
+    fn now_ns(&self) -> u64 {
+        self.mark
+    }
+
+    /// Start of a task in microseconds since the epoch.
+    fn begin(&self) -> u64 {
+        u64::try_from(self.offset_us + i128::from(self.mark / 1000)).unwrap_or(0)
+    }
+
+    /// Wall and processor time of the task that began at the mark.
+    fn end(&mut self) -> (Duration, Duration) {
+        let now = monotonic_ns();
+        let wall = Duration::from_nanos(now - self.mark);
+        self.mark = now;
+        if wall < CPU_WORTH {
+            self.cpu += wall;
+            return (wall, wall);
+        }
+        let cpu = cpu_time();
+        let used = cpu.saturating_sub(self.cpu).min(wall);
+        self.cpu = cpu;
+        (wall, used)
+    }
+}
+
+fn monotonic_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+}
+
+/// Processor time of this thread, which alone runs guests.
+fn cpu_time() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
+}

@@ -1,0 +1,4 @@
+//! All integration tests, in one binary: wasmtime is slow to link.
+
+mod engine;
+mod support;

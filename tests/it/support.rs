@@ -1,0 +1,80 @@
+//! What the tests share: modules, pools, items.
+
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use bytes::Bytes;
+use wpool::capabilities::Capabilities;
+use wpool::limits::{Features, Isolation, Limits};
+use wpool::pool::compile::{CompileOptions, prepare};
+use wpool::pool::item::{Body, Item};
+use wpool::pool::module::Module;
+use wpool::pool::{Pool, PoolOptions, Work};
+use wpool::wire::message::{Abi, BytesAs, Encode, ItemAs, ItemForm, Spread, Target, TaskSpec};
+
+/// The real binary.
+pub fn binary() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_wpool"))
+}
+
+/// A specification of tasks that call `name`.
+pub fn spec(abi: Abi, name: &str) -> TaskSpec {
+    TaskSpec {
+        limits: Limits { timeout: Some(Duration::from_secs(20)), ..Limits::default() },
+        capabilities: Capabilities::none(),
+        isolation: Isolation::Fresh,
+        features: Features::default(),
+        stub_imports: false,
+        targets: vec![Target { abi, interface: None, name: name.to_owned() }],
+        spread: Spread::One,
+        with: Vec::new(),
+        argv: Vec::new(),
+        program: "test.wasm".to_owned(),
+        item_as: ItemAs::Auto,
+        result: None,
+        bytes: BytesAs::Array,
+        encode: Encode::Json,
+        extra_fields_ignored: false,
+    }
+}
+
+/// A compiled module with its specification.
+pub fn work(wat: &str, spec: TaskSpec) -> Work {
+    let module = Module::from_bytes("test.wat", wat.as_bytes()).expect("module");
+    let options = CompileOptions {
+        worker: Some(binary()),
+        epochs: spec.limits.timeout_mode == wpool::limits::TimeoutMode::Trap,
+        fuel: spec.limits.fuel.is_some(),
+        ..CompileOptions::default()
+    };
+    let artifact = prepare(&module, &options, &mut |_| {}).expect("compiles");
+    Work { artifact: artifact.file, description: artifact.description, spec }
+}
+
+/// Options for `processes` workers of the real binary.
+pub fn options(processes: usize) -> PoolOptions {
+    PoolOptions {
+        processes: NonZeroUsize::new(processes).expect("not zero"),
+        worker: binary(),
+        ..PoolOptions::default()
+    }
+}
+
+/// A pool of `processes` workers.
+pub fn pool(processes: usize, work: Work) -> Pool {
+    let pool = Pool::start(work, options(processes)).expect("pool");
+    pool.wait_ready().expect("a worker");
+    pool
+}
+
+/// An item of JSON text.
+pub fn item(index: u64, text: impl Into<String>) -> Item {
+    let bytes = Bytes::from(text.into());
+    Item { index, body: Ok(Body { bytes, form: ItemForm::Json, path: None }), tag: None }
+}
+
+/// Items `0..count` that are their own index.
+pub fn numbers(count: u64) -> impl Iterator<Item = Item> + Send + 'static {
+    (0..count).map(|index| item(index, index.to_string()))
+}
