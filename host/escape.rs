@@ -15,7 +15,7 @@ pub const SHOWN: usize = 4096;
 pub fn escape(text: &[u8], max: usize) -> String {
     let kept = &text[..boundary_before(text, max)];
     let mut shown = String::with_capacity(kept.len() + 24);
-    put(&mut shown, kept, |out, control| put_control(out, control));
+    put(&mut shown, kept, put_control);
     if kept.len() < text.len() {
         // Writing to a string cannot fail.
         let _ = write!(shown, "… ({} more bytes)", text.len() - kept.len());

@@ -347,7 +347,7 @@ mod tests {
         assert_eq!(json["compile"], json!({"cached": true, "seconds": 0.25}));
         assert!(json["wall_s"].as_f64().unwrap() >= 0.0 && json["tasks_per_s"].as_f64().unwrap() > 0.0);
         assert!(json["first_result_ms"].is_number());
-        assert_eq!(json.as_object().unwrap().len(), 14);
+        assert_eq!(json.as_object().unwrap().len(), 15);
         let text = stats.text();
         assert!(text.contains("103 (100 ok, 3 failed)") && text.contains("2 trap, 1 cancelled"), "{text}");
     }

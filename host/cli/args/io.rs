@@ -1,11 +1,13 @@
 //! Options of input, output and the function between them.
 
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
 use super::heading;
+use crate::cli::input::{ExtraColumns, Format, Only};
+use crate::error::Error;
 use crate::wire::message::{Abi, BytesAs, ItemAs, ResultAs, Spread};
 
 /// Where items come from and how they reach the function; exactly one.
@@ -173,17 +175,17 @@ pub struct InputArgs {
     /// Format of SRC: json, jsonl, lines, csv or files
     ///
     /// The default is by SRC's extension, for - by its first byte.
-    #[arg(long, value_name = "FORMAT", hide_possible_values = true)]
-    pub input: Option<InputFormat>,
+    #[arg(long, value_name = "FORMAT", value_parser = parsed::<Format>)]
+    pub input: Option<Format>,
     /// The csv input has no header row; items are arrays
     #[arg(long, hide_short_help = true)]
     pub no_header: bool,
-    /// Character between csv cells
-    #[arg(long, value_name = "CHAR", default_value = ",", value_parser = delimiter, hide_short_help = true)]
-    pub delimiter: u8,
+    /// Character between csv cells; a comma, or a tab for .tsv
+    #[arg(long, value_name = "CHAR", value_parser = delimiter, hide_short_help = true)]
+    pub delimiter: Option<u8>,
     /// What to do with csv columns that the parameter has no field for
-    #[arg(long, value_name = "WHAT", default_value = "refuse", hide_short_help = true)]
-    pub extra_fields: ExtraFields,
+    #[arg(long, value_name = "WHAT", default_value = "refuse", value_parser = extra_fields, hide_short_help = true)]
+    pub extra_fields: ExtraColumns,
     /// Paths in the list of --input files end in NUL, not newline
     #[arg(short = '0', long, hide_short_help = true)]
     pub null: bool,
@@ -191,32 +193,21 @@ pub struct InputArgs {
     #[arg(long, value_name = "FIELD", hide_short_help = true)]
     pub id: Option<String>,
     /// Run only these items, such as 48213,7-9
-    #[arg(long, value_name = "LIST", value_parser = only, hide_short_help = true)]
+    #[arg(long, value_name = "LIST", value_parser = parsed::<Only>, hide_short_help = true)]
     pub only: Option<Only>,
 }
 
-/// `--input`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum InputFormat {
-    /// One JSON array.
-    Json,
-    /// A JSON value a line.
-    Jsonl,
-    /// Each line is an item.
-    Lines,
-    /// Rows of comma-separated values.
-    Csv,
-    /// Each file that SRC, a glob or a list, names is an item.
-    Files,
+/// Parses what says itself what is wrong.
+fn parsed<T: FromStr<Err = Error>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|error: Error| error.to_string())
 }
 
-/// `--extra-fields`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ExtraFields {
-    /// An unknown column ends the run before anything is called.
-    Refuse,
-    /// Unknown columns are left out.
-    Ignore,
+fn extra_fields(text: &str) -> Result<ExtraColumns, String> {
+    match text {
+        "refuse" => Ok(ExtraColumns::Refuse),
+        "ignore" => Ok(ExtraColumns::Ignore),
+        _ => Err("expected refuse or ignore".to_owned()),
+    }
 }
 
 fn delimiter(text: &str) -> Result<u8, String> {
@@ -226,37 +217,6 @@ fn delimiter(text: &str) -> Result<u8, String> {
         [one] if one.is_ascii() => Ok(*one),
         _ => Err("expected one ASCII character, or \\t".to_owned()),
     }
-}
-
-/// `--only`: positions of items, as sorted ranges.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Only(Vec<RangeInclusive<u64>>);
-
-impl Only {
-    /// Whether the item at this position is to be run.
-    #[must_use]
-    pub fn contains(&self, index: u64) -> bool {
-        self.0.iter().any(|range| range.contains(&index))
-    }
-
-    /// The last position; nothing behind it need be read.
-    #[must_use]
-    pub fn last(&self) -> u64 {
-        self.0.iter().map(|range| *range.end()).max().unwrap_or(0)
-    }
-}
-
-fn only(text: &str) -> Result<Only, String> {
-    let number =
-        |text: &str| text.trim().parse::<u64>().map_err(|_| format!("{text:?} is no position (they count from 0)"));
-    let range = |part: &str| {
-        let (first, last) = part.split_once('-').unwrap_or((part, part));
-        let (first, last) = (number(first)?, number(last)?);
-        if first > last { Err(format!("{part:?} ends before it begins")) } else { Ok(first..=last) }
-    };
-    let mut ranges = text.split(',').map(range).collect::<Result<Vec<_>, _>>()?;
-    ranges.sort_by_key(|range| *range.start());
-    Ok(Only(ranges))
 }
 
 /// How results are written.

@@ -1,0 +1,146 @@
+//! The stream that outcomes are written to: standard output, a device, or a
+//! file that gets its name when it is whole.
+
+use std::fs::{self, File};
+use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+use rustix::event::{PollFd, PollFlags};
+
+use super::{Target, WriteError};
+use crate::error::Error;
+
+/// What is written at once, in bytes.
+const BLOCK: usize = 64 << 10;
+
+/// Where bytes go, with a buffer before it.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    file: File,
+    /// What messages call it.
+    name: String,
+    /// The file's name while it is not whole, and after.
+    rename: Option<(PathBuf, PathBuf)>,
+    buffer: Vec<u8>,
+    written: u64,
+    flush_each: bool,
+}
+
+impl Sink {
+    /// Opens where a target's stream goes.
+    pub(crate) fn open(target: &Target, flush_each: bool) -> Result<Self, Error> {
+        let (file, name, rename) = match target {
+            Target::Stdout | Target::Pattern(_) => (stdout()?, "standard output".to_owned(), None),
+            Target::File(path) => {
+                let name = path.display().to_string();
+                if is_regular_or_new(path) {
+                    let (file, part, whole) = open_part(path)?;
+                    (file, name, Some((part, whole)))
+                } else {
+                    let opened = fs::OpenOptions::new().write(true).open(path);
+                    (opened.map_err(Error::io(format!("cannot write {name}")))?, name, None)
+                }
+            }
+        };
+        let flush_each = flush_each || file.is_terminal();
+        Ok(Self { file, name, rename, buffer: Vec::new(), written: 0, flush_each })
+    }
+
+    /// What is appended here is written by [`Sink::passed`].
+    pub(crate) fn buffer(&mut self) -> &mut Vec<u8> {
+        &mut self.buffer
+    }
+
+    /// An outcome has been appended.
+    pub(crate) fn passed(&mut self) -> Result<(), WriteError> {
+        if self.flush_each || self.buffer.len() >= BLOCK { self.flush() } else { Ok(()) }
+    }
+
+    /// Bytes appended so far.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.written + self.buffer.len() as u64
+    }
+
+    /// Hands on what is buffered.
+    pub(crate) fn flush(&mut self) -> Result<(), WriteError> {
+        let mut at = 0;
+        let result = loop {
+            if at == self.buffer.len() {
+                break Ok(());
+            }
+            match self.file.write(&self.buffer[at..]) {
+                Ok(0) => break Err(io::Error::from(io::ErrorKind::WriteZero)),
+                Ok(count) => at += count,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // Someone else may have made a shared pipe non-blocking.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(),
+                Err(error) => break Err(error),
+            }
+        };
+        self.written += at as u64;
+        self.buffer.clear();
+        result.map_err(|source| WriteError::new(format!("cannot write {}", self.name), source))
+    }
+
+    fn wait(&self) {
+        let mut polled = [PollFd::from_borrowed_fd(self.file.as_fd(), PollFlags::OUT)];
+        // Where it fails, the write that follows tells why.
+        let _ = rustix::event::poll(&mut polled, None);
+    }
+
+    /// Hands on the rest and gives a file its name.
+    pub(crate) fn finish(mut self) -> Result<(), WriteError> {
+        self.flush()?;
+        let Some((part, whole)) = self.rename.take() else { return Ok(()) };
+        let synced = self.file.sync_all();
+        synced
+            .and_then(|()| fs::rename(&part, &whole))
+            .map_err(|source| WriteError::new(format!("cannot finish {}", whole.display()), source))
+    }
+
+    /// Hands on the rest; a file keeps the name of one that is not whole.
+    pub(crate) fn stop(mut self) -> Result<(), WriteError> {
+        self.flush()
+    }
+}
+
+impl Drop for Sink {
+    fn drop(&mut self) {
+        // A run that failed before its first outcome leaves nothing behind.
+        if let Some((part, _)) = self.rename.take()
+            && self.written == 0
+        {
+            // It is in nobody's way if it stays.
+            let _ = fs::remove_file(part);
+        }
+    }
+}
+
+fn stdout() -> Result<File, Error> {
+    let stdout = io::stdout().as_fd().try_clone_to_owned().map_err(Error::io("cannot write standard output"))?;
+    Ok(File::from(stdout))
+}
+
+/// Devices, pipes and names of descriptors are opened as they are.
+fn is_regular_or_new(path: &Path) -> bool {
+    if path.starts_with("/dev") || path.starts_with("/proc") {
+        return false;
+    }
+    fs::metadata(path).map_or(true, |kind| kind.is_file())
+}
+
+/// Opens `FILE.part` beside the file that a path leads to.
+fn open_part(path: &Path) -> Result<(File, PathBuf, PathBuf), Error> {
+    // Through links, so that the link stays one.
+    let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let mut part = whole.clone().into_os_string();
+    part.push(".part");
+    let part = PathBuf::from(part);
+    let file = File::create(&part).map_err(Error::io(format!("cannot write {}", part.display())))?;
+    if let Ok(kind) = fs::metadata(&whole) {
+        // A file that is replaced keeps its mode where that is allowed.
+        let _ = file.set_permissions(kind.permissions());
+    }
+    Ok((file, part, whole))
+}
