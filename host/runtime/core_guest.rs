@@ -12,6 +12,7 @@ use crate::runtime::abi::bytes::BytesCall;
 use crate::runtime::abi::command::CommandCall;
 use crate::runtime::abi::core::CoreCall;
 use crate::runtime::console::Console;
+use crate::runtime::descriptors::Files;
 use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
 use crate::runtime::preview1::{self, CoreState, Wasi};
 use crate::runtime::state::State;
@@ -214,7 +215,7 @@ impl CoreGuest {
     fn fresh(&self, target: &CoreTarget, args: &[String], index: u64) -> Result<Live, Report> {
         let wasi = if self.wasi {
             let (context, clock) = self.grants.preview1(&self.console, args, index);
-            Wasi { context: Some(context), clock }
+            Wasi { context: Some(context), clock, files: Files::new(self.limits.max_write) }
         } else {
             Wasi::default()
         };

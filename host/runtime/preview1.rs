@@ -5,6 +5,7 @@ use wasmtime::{Caller, ExternType, Linker, Memory, Module};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 
+use crate::runtime::descriptors::{self, Files};
 use crate::runtime::deterministic::VirtualClock;
 use crate::runtime::state::State;
 use crate::runtime::trap::HostStop;
@@ -42,6 +43,8 @@ pub struct Wasi {
     pub context: Option<WasiP1Ctx>,
     /// The virtual clock, under `--deterministic`.
     pub clock: Option<VirtualClock>,
+    /// What the guest did with its descriptors.
+    pub files: Files,
 }
 
 /// State of a core module's store.
@@ -49,7 +52,7 @@ pub type CoreState = State<Wasi>;
 
 impl State<Wasi> {
     /// The context; one that grants nothing where none was made.
-    fn preview1(&mut self) -> &mut WasiP1Ctx {
+    pub(super) fn preview1(&mut self) -> &mut WasiP1Ctx {
         self.wasi.context.get_or_insert_with(|| WasiCtxBuilder::new().build_p1())
     }
 }
@@ -85,6 +88,7 @@ fn shadow(linker: &mut Linker<CoreState>, grants: &Grants) -> wasmtime::Result<(
     linker.func_wrap(MODULE, "proc_exit", |_: Caller<'_, CoreState>, code: i32| -> wasmtime::Result<()> {
         Err(HostStop::Exit(code).into())
     })?;
+    descriptors::shadow(linker, grants)?;
     if grants.no_files() {
         // A C library asks for its first directory when the program first
         // names a file: the one sign that a `--dir` was missed.
