@@ -51,11 +51,12 @@ impl Console {
         task.stdout.clear();
     }
 
-    /// Starts a task that reads `stdin` and whose stdout is its result.
-    pub fn begin_command(&self, stdin: Bytes) {
+    /// Starts a task that reads `stdin`; with `capture`, its stdout is its
+    /// result.
+    pub fn begin_command(&self, stdin: Bytes, capture: bool) {
         let mut task = self.task();
         task.stdin = stdin;
-        task.capture = true;
+        task.capture = capture;
         task.stdout.clear();
     }
 

@@ -8,8 +8,9 @@ use wasmtime::{
 };
 
 use crate::describe::{Needs, Shape};
-use crate::limits::{Features, KIB, MIB, TimeoutMode};
+use crate::limits::{Features, KIB, MIB};
 use crate::outcome::MAX_FRAMES;
+use crate::runtime::threads;
 use crate::wire::message::{CompileSetup, Refusal, RunSetup};
 
 /// Slots that even the smallest module gets, so that one being torn down never
@@ -78,7 +79,7 @@ impl EngineSpec {
         let limits = &setup.task.limits;
         Self {
             features: setup.task.features,
-            epochs: limits.timeout_mode == TimeoutMode::Trap && limits.timeout.is_some(),
+            epochs: threads::epoch_timeout(limits).is_some(),
             fuel: limits.fuel.is_some(),
             stack: limits.stack,
             component: setup.description.shape == Shape::Component,

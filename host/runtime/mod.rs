@@ -1,13 +1,25 @@
 //! The only code that knows wasmtime: compiles modules, loads artifacts, runs
 //! tasks. Used by workers, never by the host process.
 
+pub mod abi;
+pub mod compile;
 pub mod componentize;
 pub mod console;
+pub mod core_guest;
+pub mod describe;
 pub mod describe_component;
 pub mod deterministic;
 pub mod engine;
+pub mod instance;
 pub mod preview1;
 pub mod state;
 pub mod threads;
 pub mod trap;
+pub mod validate;
 pub mod wasi;
+
+pub use compile::compile;
+pub use instance::{Guest, Report, TaskInput};
+
+#[cfg(test)]
+mod tests;

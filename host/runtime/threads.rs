@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 use wasmtime::Engine;
 
+use crate::limits::{Limits, TimeoutMode};
 use crate::wire::message::Refusal;
 
 /// Longest step of the ticker: how late a task can be trapped.
@@ -64,6 +65,12 @@ fn runtime() -> std::io::Result<&'static Runtime> {
     let blocking = runtime.spawn_blocking(|| {});
     runtime.block_on(async { worker.await.and(blocking.await) }).map_err(std::io::Error::other)?;
     Ok(Box::leak(Box::new(runtime)))
+}
+
+/// The timeout that epochs serve: under `--timeout-mode trap` only.
+#[must_use]
+pub fn epoch_timeout(limits: &Limits) -> Option<Duration> {
+    limits.timeout.filter(|_| limits.timeout_mode == TimeoutMode::Trap)
 }
 
 /// The ticker's step for tasks with this timeout.

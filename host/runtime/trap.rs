@@ -139,7 +139,9 @@ fn other(error: &wasmtime::Error, meter: &Meter, phase: Phase) -> Failure {
     })
 }
 
-fn out_of_memory(meter: &Meter) -> Failure {
+/// A task that needed more than `--memory`.
+#[must_use]
+pub fn out_of_memory(meter: &Meter) -> Failure {
     let hit = LimitHit::new("memory", meter.limit(), "bytes", "--memory");
     Failure::limit(Kind::OutOfMemory, format!("needed more than {} of memory", size_text(meter.limit())), hit)
 }

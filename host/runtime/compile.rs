@@ -1,0 +1,59 @@
+//! The compile worker's work: a file in, a description and an artifact out.
+
+use std::borrow::Cow;
+
+use crate::describe::Description;
+use crate::runtime::componentize::componentize;
+use crate::runtime::engine::EngineSpec;
+use crate::runtime::trap::size_text;
+use crate::runtime::validate::{Binary, kind, to_binary, validate};
+use crate::runtime::{describe, describe_component};
+use crate::wire::message::{CompileSetup, Refusal};
+
+/// Compiles a module, a component, or the text of either.
+///
+/// Validation comes first and is cheap: a module that will be refused can cost
+/// minutes and gigabytes to compile.
+///
+/// # Errors
+/// A file that is no module, an invalid one, or one that is over a limit.
+pub fn compile(file: &[u8], setup: &CompileSetup) -> Result<(Description, Vec<u8>), Refusal> {
+    if file.len() as u64 > setup.limits.max_module {
+        let limit = size_text(setup.limits.max_module);
+        return Err(Refusal::module(format!("the module is larger than {limit} (raise it with --max-module)")));
+    }
+    let binary = to_binary(file)?;
+    match kind(&binary)? {
+        Binary::Core => compile_core(&binary, setup),
+        Binary::Component => compile_component(&binary, setup, false),
+        Binary::CoreWithTypes => {
+            validate(&binary, setup.features, false)?;
+            let component: Cow<'_, [u8]> = componentize(&binary)?.into();
+            compile_component(&component, setup, true)
+        }
+    }
+}
+
+fn compile_core(binary: &[u8], setup: &CompileSetup) -> Result<(Description, Vec<u8>), Refusal> {
+    validate(binary, setup.features, false)?;
+    let description = describe::core(binary)?;
+    let engine = EngineSpec::compile(setup, false).engine()?;
+    let artifact = engine.precompile_module(binary).map_err(uncompilable)?;
+    Ok((description, artifact))
+}
+
+fn compile_component(
+    binary: &[u8],
+    setup: &CompileSetup,
+    componentized: bool,
+) -> Result<(Description, Vec<u8>), Refusal> {
+    validate(binary, setup.features, true)?;
+    let engine = EngineSpec::compile(setup, true).engine()?;
+    let artifact = engine.precompile_component(binary).map_err(uncompilable)?;
+    let description = describe_component::describe(binary)?;
+    Ok((Description { componentized, ..description }, artifact))
+}
+
+fn uncompilable(error: wasmtime::Error) -> Refusal {
+    Refusal::module(format!("the module does not compile: {error:#}"))
+}

@@ -1,0 +1,313 @@
+//! Core modules: loaded once, then one store and instance per task, or one
+//! that is kept from task to task.
+
+use std::fs::File;
+use std::sync::Arc;
+
+use wasmtime::{Engine, Extern, Func, Instance, InstancePre, Memory, Module, ModuleExport, Store};
+
+use crate::limits::{Isolation, Limits};
+use crate::outcome::{Failure, Form, Kind};
+use crate::runtime::abi::bytes::BytesCall;
+use crate::runtime::abi::command::CommandCall;
+use crate::runtime::abi::core::CoreCall;
+use crate::runtime::console::Console;
+use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
+use crate::runtime::preview1::{self, CoreState, Wasi};
+use crate::runtime::state::State;
+use crate::runtime::trap::{self, Phase};
+use crate::runtime::wasi::Grants;
+use crate::runtime::{abi::payload::bad_output, threads};
+use crate::wire::message::{Abi, Refusal, RunSetup, TaskSpec};
+use crate::wire::page::Page;
+
+/// What a host call of preview 1 may move beyond an item or a result, in bytes.
+const HOSTCALL_SLACK: u64 = 8 << 20;
+
+/// A loaded core module.
+pub struct CoreGuest {
+    pre: InstancePre<CoreState>,
+    targets: Vec<CoreTarget>,
+    initialize: Option<ModuleExport>,
+    wasi: bool,
+    reuse: bool,
+    limits: Arc<Limits>,
+    ticks: Option<u64>,
+    hostcall_fuel: usize,
+    page: Arc<Page>,
+    console: Arc<Console>,
+    grants: Arc<Grants>,
+    kept: Option<Live>,
+}
+
+struct CoreTarget {
+    export: ModuleExport,
+    call: Call,
+    /// It is `_start`: beside it `_initialize` is never called.
+    start: bool,
+}
+
+enum Call {
+    Core(CoreCall),
+    Bytes(BytesCall),
+    Command(CommandCall),
+}
+
+/// An instance and its store.
+pub struct Live {
+    /// The store.
+    pub store: Store<CoreState>,
+    instance: Instance,
+    limits: Arc<Limits>,
+}
+
+impl Live {
+    /// The failure that an engine error is.
+    #[must_use]
+    pub fn failure(&self, error: &wasmtime::Error, phase: Phase) -> Failure {
+        trap::failure(error, self.store.data(), &self.limits, phase)
+    }
+
+    /// An exported function.
+    pub fn func(&mut self, export: &ModuleExport) -> Option<Func> {
+        self.instance.get_module_export(&mut self.store, export).and_then(Extern::into_func)
+    }
+
+    /// An exported memory.
+    pub fn memory(&mut self, export: &ModuleExport) -> Option<Memory> {
+        self.instance.get_module_export(&mut self.store, export).and_then(Extern::into_memory)
+    }
+}
+
+impl CoreGuest {
+    /// Loads an artifact and looks up everything that tasks need.
+    ///
+    /// # Errors
+    /// A stale artifact, an import that nothing answers, a function that is
+    /// not there or does not fit.
+    pub fn load(
+        engine: &Engine,
+        artifact: File,
+        setup: &RunSetup,
+        page: Arc<Page>,
+        grants: Arc<Grants>,
+    ) -> Result<Self, Refusal> {
+        let module = open(engine, artifact)?;
+        let image = module.initialize_copy_on_write_image();
+        image.map_err(|error| Refusal::machine(format!("cannot prepare the module's memory: {error:#}")))?;
+        let task = &setup.task;
+        let linker = preview1::linker(&module, &grants, task.stub_imports)?;
+        let pre = linker.instantiate_pre(&module);
+        let pre = pre.map_err(|error| Refusal::module(format!("cannot link the module: {error:#}")))?;
+        let reuse = task.isolation == Isolation::Reuse;
+        let targets = (0..task.targets.len()).map(|position| target(&module, task, position, reuse, &grants));
+        let targets = targets.collect::<Result<_, _>>()?;
+        let initialize = signature(&module, "_initialize").filter(|found| found == "()->");
+        let limits = &task.limits;
+        let largest = limits.max_item.max(limits.max_result).saturating_add(HOSTCALL_SLACK);
+        Ok(Self {
+            pre,
+            targets,
+            initialize: initialize.and_then(|_| module.get_export_index("_initialize")),
+            wasi: preview1::imported(&module),
+            reuse,
+            ticks: threads::epoch_timeout(limits).map(threads::ticks),
+            hostcall_fuel: usize::try_from(largest).unwrap_or(usize::MAX),
+            limits: Arc::new(limits.clone()),
+            console: Arc::new(Console::new(Arc::clone(&page), limits.max_result)),
+            page,
+            grants,
+            kept: None,
+        })
+    }
+
+    /// Whether guests may wait in WASI calls.
+    #[must_use]
+    pub fn uses_wasi(&self) -> bool {
+        self.wasi
+    }
+
+    /// Runs one task; the value's bytes are appended to `out`.
+    pub fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
+        let kept = self.kept.take();
+        let Some(target) = self.targets.get(usize::from(task.function)) else {
+            return Report::failed(Failure::new(Kind::BadInput, "no such function in this pool"));
+        };
+        match &target.call {
+            Call::Command(call) => {
+                // A program's instance is spent when it returns.
+                self.run_command(target, call, task, out)
+            }
+            Call::Core(_) | Call::Bytes(_) => {
+                let (report, live) = self.run_function(target, kept, task, out);
+                if self.reuse {
+                    self.kept = live.filter(|_| report.result.as_ref().map_or_else(keeps, |_| true));
+                }
+                report
+            }
+        }
+    }
+
+    fn run_function(
+        &self,
+        target: &CoreTarget,
+        kept: Option<Live>,
+        task: &TaskInput<'_>,
+        out: &mut Vec<u8>,
+    ) -> (Report, Option<Live>) {
+        self.console.begin();
+        let live = match kept {
+            Some(mut live) => {
+                live.store.data_mut().restart();
+                self.arm(&mut live.store).map(|()| live).map_err(Report::failed)
+            }
+            None => self.fresh(target, &[], task.index),
+        };
+        let mut live = match live {
+            Ok(live) => live,
+            Err(report) => return (report, None),
+        };
+        let before = out.len();
+        let result = match live.func(&target.export) {
+            None => Err(bad_output("the function is gone")),
+            Some(func) => match &target.call {
+                Call::Core(call) => call.run(&mut live, func, task, out),
+                Call::Bytes(call) => call.run(&mut live, func, task, out),
+                Call::Command(_) => Err(bad_output("a program is no function")),
+            },
+        };
+        if result.is_err() {
+            out.truncate(before);
+        }
+        (self.report(&live.store, result, false), Some(live))
+    }
+
+    fn run_command(&self, target: &CoreTarget, call: &CommandCall, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
+        let invocation = match call.invocation(task) {
+            Ok(invocation) => invocation,
+            Err(failure) => return Report::failed(failure),
+        };
+        self.console.begin_command(invocation.stdin, call.captures());
+        let mut live = match self.fresh(target, &invocation.args, task.index) {
+            Ok(live) => live,
+            Err(report) => return report,
+        };
+        let ended = match live.func(&target.export).map(|func| func.typed::<(), ()>(&live.store)) {
+            Some(Ok(func)) => func.call(&mut live.store, ()),
+            Some(Err(error)) => Err(error),
+            None => Ok(()),
+        };
+        let ended = match ended {
+            Err(error) if trap::exit_code(&error) != Some(0) => Err(live.failure(&error, Phase::Task)),
+            _ => Ok(()),
+        };
+        let before = out.len();
+        let scratch = self.grants.scratch();
+        let result = self.console.finish_command(|stdout| ended.and_then(|()| call.result(stdout, scratch, out)));
+        if result.is_err() {
+            out.truncate(before);
+        }
+        self.report(&live.store, result, call.captures())
+    }
+
+    /// A new store and instance, initialised. `_start` initialises by itself.
+    fn fresh(&self, target: &CoreTarget, args: &[String], index: u64) -> Result<Live, Report> {
+        let wasi = if self.wasi {
+            let (context, clock) = self.grants.preview1(&self.console, args, index);
+            Wasi { context: Some(context), clock }
+        } else {
+            Wasi::default()
+        };
+        let state = State::new(self.limits.memory, &self.page, &self.console, wasi);
+        let mut store = Store::new(self.pre.module().engine(), state);
+        store.limiter(|state| &mut state.meter);
+        if self.wasi {
+            store.set_hostcall_fuel(self.hostcall_fuel);
+        }
+        self.arm(&mut store).map_err(Report::failed)?;
+        let instance = match self.pre.instantiate(&mut store) {
+            Ok(instance) => instance,
+            Err(error) => return Err(self.init_failed(&store, &error)),
+        };
+        let mut live = Live { store, instance, limits: Arc::clone(&self.limits) };
+        if let (Some(export), false) = (&self.initialize, target.start)
+            && let Some(func) = live.func(export)
+        {
+            let called = func.typed::<(), ()>(&live.store).and_then(|func| func.call(&mut live.store, ()));
+            called.map_err(|error| self.init_failed(&live.store, &error))?;
+        }
+        Ok(live)
+    }
+
+    fn init_failed(&self, store: &Store<CoreState>, error: &wasmtime::Error) -> Report {
+        let failure = trap::failure(error, store.data(), &self.limits, Phase::Init);
+        self.report(store, Err(failure), false)
+    }
+
+    /// Winds up the task's clock and fuel.
+    fn arm(&self, store: &mut Store<CoreState>) -> Result<(), Failure> {
+        if let Some(fuel) = self.limits.fuel {
+            let set = store.set_fuel(fuel);
+            set.map_err(|error| Failure::new(Kind::OutOfFuel, format!("cannot count instructions: {error:#}")))?;
+        }
+        if let Some(ticks) = self.ticks {
+            store.set_epoch_deadline(ticks);
+        }
+        Ok(())
+    }
+
+    fn report(&self, store: &Store<CoreState>, result: Result<Form, Failure>, stdout_is_result: bool) -> Report {
+        let fuel = self.limits.fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0)));
+        Report { result, fuel, peak_memory: store.data().meter.peak(), stdout_is_result }
+    }
+}
+
+/// Whether an instance that is kept survives this failure: those that the
+/// guest reported itself, as an exception leaves Python's globals in place.
+fn keeps(failure: &Failure) -> bool {
+    matches!(failure.kind, Kind::Error | Kind::BadInput)
+}
+
+/// Maps an artifact, or copies it where its file system forbids to execute.
+fn open(engine: &Engine, artifact: File) -> Result<Module, Refusal> {
+    // SAFETY: artifacts come from our own compile worker through the host's
+    // private, authenticated cache, and the file is never written again.
+    // There is no safe way to load compiled code.
+    let mapped = unsafe { Module::deserialize_open_file(engine, artifact) };
+    mapped.map_err(|error| stale_or_refused(&error))
+}
+
+fn target(
+    module: &Module,
+    task: &TaskSpec,
+    position: usize,
+    reuse: bool,
+    grants: &Grants,
+) -> Result<CoreTarget, Refusal> {
+    let target = &task.targets[position];
+    let name = target.name.as_str();
+    let missing = || Refusal::module(format!("the module exports no function {name:?}"));
+    let export = module.get_export_index(name).ok_or_else(missing)?;
+    let found = signature(module, name).ok_or_else(missing)?;
+    let call = match target.abi {
+        Abi::Core => Call::Core(CoreCall::new(name, &module.get_export(name).ok_or_else(missing)?, task)?),
+        Abi::Bytes => Call::Bytes(BytesCall::new(name, module, task, reuse)?),
+        Abi::Command if found == "()->" => Call::Command(CommandCall::new(task, grants.scratch())?),
+        Abi::Command => {
+            return Err(Refusal::module(format!("{name:?} cannot be run as a command: it takes or gives values")));
+        }
+        Abi::Component => return Err(Refusal::module("the module is no component")),
+    };
+    Ok(CoreTarget { export, call, start: name == "_start" })
+}
+
+/// The type of an exported function, such as `(i32,i32)->i64`.
+#[must_use]
+pub fn signature(module: &Module, export: &str) -> Option<String> {
+    let ty = module.get_export(export)?;
+    let ty = ty.func()?;
+    let list = |types: Vec<String>| types.join(",");
+    let params = list(ty.params().map(|ty| ty.to_string()).collect());
+    let results = list(ty.results().map(|ty| ty.to_string()).collect());
+    Some(format!("({params})->{results}"))
+}

@@ -1,0 +1,144 @@
+//! What a worker sees of the engine: a loaded guest that runs one task after
+//! another and reports on each.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use wasmtime::Engine;
+
+use crate::describe::Shape;
+use crate::limits::Limits;
+use crate::outcome::{Failure, Form};
+use crate::runtime::abi::component::ComponentGuest;
+use crate::runtime::core_guest::CoreGuest;
+use crate::runtime::engine::EngineSpec;
+use crate::runtime::threads::{self, Threads, Wanted};
+use crate::runtime::trap::size_text;
+use crate::runtime::wasi::Grants;
+use crate::wire::message::{ItemForm, Refusal, RefusalCause, RunSetup};
+use crate::wire::page::Page;
+
+/// One task as it came over the wire.
+#[derive(Clone, Copy, Debug)]
+pub struct TaskInput<'a> {
+    /// Position of its function among the pool's targets.
+    pub function: u16,
+    /// Position of the item in the input.
+    pub index: u64,
+    /// The item's bytes.
+    pub item: &'a [u8],
+    /// What they are.
+    pub form: ItemForm,
+    /// The file's path, for items that are files.
+    pub path: Option<&'a str>,
+}
+
+/// What became of one task. The tails of its streams are in the shared page.
+#[derive(Debug)]
+pub struct Report {
+    /// The form of the value, whose bytes were appended to the output; or why
+    /// there is none.
+    pub result: Result<Form, Failure>,
+    /// Instructions, where they are counted.
+    pub fuel: Option<u64>,
+    /// Highest sum of linear memories and tables, in bytes.
+    pub peak_memory: u64,
+    /// Standard output became the value (or would have): it is not to be
+    /// shown beside it.
+    pub stdout_is_result: bool,
+}
+
+impl Report {
+    /// A task that failed before it had a store.
+    #[must_use]
+    pub fn failed(failure: Failure) -> Self {
+        Self { result: Err(failure), fuel: None, peak_memory: 0, stdout_is_result: false }
+    }
+}
+
+/// A loaded guest.
+pub struct Guest {
+    engine: Engine,
+    limits: Limits,
+    grants: Arc<Grants>,
+    kind: GuestKind,
+}
+
+enum GuestKind {
+    Core(Box<CoreGuest>),
+    Component(Box<ComponentGuest>),
+}
+
+impl Guest {
+    /// Makes the engine, maps the artifact, opens the granted directories and
+    /// looks up the functions. Runs no guest code and starts no thread.
+    /// `scratch` is a private, empty directory, where one is granted.
+    ///
+    /// # Errors
+    /// A stale artifact, a module that cannot run with these grants, limits
+    /// and functions, or a machine that lacks something.
+    pub fn load(artifact: &File, setup: &RunSetup, page: Arc<Page>, scratch: Option<&Path>) -> Result<Self, Refusal> {
+        let limits = setup.task.limits.clone();
+        let minimum = setup.description.memory_minimum;
+        if minimum > limits.memory {
+            return Err(Refusal::module(format!(
+                "the module's memory begins with {}, more than the limit of {} (raise it with --memory)",
+                size_text(minimum),
+                size_text(limits.memory)
+            )));
+        }
+        let engine = EngineSpec::run(setup).engine()?;
+        let grants = Arc::new(Grants::open(&setup.task.capabilities, scratch)?);
+        let copied = artifact.try_clone();
+        let file = copied.map_err(|error| Refusal::machine(format!("cannot open the artifact: {error}")))?;
+        let kind = match setup.description.shape {
+            Shape::Core => GuestKind::Core(Box::new(CoreGuest::load(&engine, file, setup, page, Arc::clone(&grants))?)),
+            Shape::Component => {
+                let guest = ComponentGuest::load(&engine, file, setup, page, Arc::clone(&grants))?;
+                GuestKind::Component(Box::new(guest))
+            }
+        };
+        Ok(Self { engine, limits, grants, kind })
+    }
+
+    /// Starts the threads that this guest needs, on the thread that will run
+    /// it, and keeps them as long as the returned value. To be called after
+    /// what binds only the calling thread (landlock) and before what forbids
+    /// new threads (seccomp).
+    ///
+    /// # Errors
+    /// When the system gives no threads.
+    pub fn start_threads(&self) -> Result<Threads, Refusal> {
+        let wasi = match &self.kind {
+            GuestKind::Core(guest) => guest.uses_wasi(),
+            GuestKind::Component(_) => true,
+        };
+        let epochs = threads::epoch_timeout(&self.limits).map(|timeout| (&self.engine, timeout));
+        threads::start(&Wanted { wasi, epochs })
+    }
+
+    /// Runs one task; the value's bytes are appended to `out`.
+    pub fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
+        let mut report = match &mut self.kind {
+            GuestKind::Core(guest) => guest.run(task, out),
+            GuestKind::Component(guest) => guest.run(task, out),
+        };
+        if let Some(scratch) = self.grants.scratch()
+            && let Err(error) = scratch.wipe()
+            && report.result.is_ok()
+        {
+            // The next item would see this one's files.
+            let message = format!("the scratch directory could not be emptied: {error}");
+            report.result = Err(Failure::new(crate::outcome::Kind::WorkerCrashed, message));
+        }
+        report
+    }
+}
+
+/// An artifact that does not load is of another engine: compiled anew, it
+/// either loads or shows what is wrong.
+#[must_use]
+pub fn stale_or_refused(error: &wasmtime::Error) -> Refusal {
+    Refusal { cause: RefusalCause::Stale, message: format!("the compiled module does not load: {error:#}") }
+}
