@@ -1,8 +1,7 @@
 //! One function of a component: how items become its arguments and its result
-//! a value. Signatures over one string or one list of bytes have a typed path
-//! that touches no element by itself; all others go through dynamic values.
-
-use std::borrow::Cow;
+//! a value. Signatures over one or two strings or lists of numbers have a typed
+//! path that touches no element by itself; all others go through dynamic
+//! values.
 
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, Lower, Val};
 
@@ -10,11 +9,12 @@ use crate::describe::Function;
 use crate::limits::Limits;
 use crate::outcome::{Failure, Form, Kind};
 use crate::runtime::abi::component::Live;
+use crate::runtime::abi::component::blob::Blob;
 use crate::runtime::abi::component::val::{from_val, to_val};
 use crate::runtime::abi::payload::{bad_input, bad_output};
 use crate::runtime::instance::TaskInput;
 use crate::runtime::trap;
-use crate::value::args::{Plan, whole};
+use crate::value::args::Plan;
 use crate::value::json::{self, WriteError};
 use crate::value::ty::Ty;
 use crate::value::{Value, ValueError};
@@ -31,41 +31,75 @@ pub struct FunctionCall {
     writer: Writer,
 }
 
-/// A signature that has a typed path.
+/// A signature that has a typed path: blobs in, one blob or number out.
 #[derive(Clone, Copy, Debug)]
 struct Typed {
-    takes: Blob,
-    gives: Blob,
-    /// It gives a `result` whose error is a string.
+    gives: Gives,
+    /// It gives a `result` whose error is a blob.
     fallible: bool,
 }
 
-/// What is passed as one piece.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Blob {
-    Bytes,
-    Text,
+/// What a typed path gives.
+#[derive(Clone, Copy, Debug)]
+enum Gives {
+    Blob,
+    Bool,
+    S32,
+    U32,
+    S64,
+    U64,
+    F32,
+    F64,
 }
 
-impl Blob {
+impl Gives {
     fn of(ty: &Ty) -> Option<Self> {
         match ty {
-            Ty::String => Some(Self::Text),
-            ty if ty.is_bytes() => Some(Self::Bytes),
-            _ => None,
+            Ty::Bool => Some(Self::Bool),
+            Ty::S32 => Some(Self::S32),
+            Ty::U32 => Some(Self::U32),
+            Ty::S64 => Some(Self::S64),
+            Ty::U64 => Some(Self::U64),
+            Ty::F32 => Some(Self::F32),
+            Ty::F64 => Some(Self::F64),
+            ty => Blob::carries(ty).then_some(Self::Blob),
         }
     }
 }
 
 impl Typed {
-    fn of(plan: &Plan, result: Option<&Ty>) -> Option<Self> {
-        let takes = Blob::of(plan.sole()?)?;
-        match result? {
-            Ty::Result(Some(ok), Some(err)) if **err == Ty::String => {
-                Some(Self { takes, gives: Blob::of(ok)?, fallible: true })
-            }
-            plain => Some(Self { takes, gives: Blob::of(plain)?, fallible: false }),
+    fn of(params: &[Ty], result: Option<&Ty>) -> Option<Self> {
+        if !matches!(params.len(), 1 | 2) || !params.iter().all(Blob::carries) {
+            return None;
         }
+        match result? {
+            Ty::Result(Some(ok), Some(err)) if Blob::carries(err) => {
+                Some(Self { gives: Gives::of(ok)?, fallible: true })
+            }
+            plain => Some(Self { gives: Gives::of(plain)?, fallible: false }),
+        }
+    }
+}
+
+/// What the engine gives by a typed path.
+trait Given: Lift + 'static {
+    fn into_value(self) -> Value;
+}
+
+macro_rules! given {
+    ($($rust:ty => $kind:ident),*) => {
+        $(impl Given for $rust {
+            fn into_value(self) -> Value {
+                Value::$kind(self)
+            }
+        })*
+    };
+}
+given! { bool => Bool, i32 => S32, u32 => U32, i64 => S64, u64 => U64, f32 => F32, f64 => F64 }
+
+impl Given for Blob<'static> {
+    fn into_value(self) -> Value {
+        Blob::into_value(self)
     }
 }
 
@@ -102,8 +136,8 @@ impl FunctionCall {
         }
         let plan = Plan::new(&function.ty.params, task.spread, &task.with, task.extra_fields_ignored)
             .map_err(|error| Refusal::module(format!("{name:?}: {}", error.message)))?;
-        let typed = Typed::of(&plan, result.as_ref());
-        let params = function.ty.params.iter().map(|field| field.ty.clone()).collect();
+        let params: Vec<Ty> = function.ty.params.iter().map(|field| field.ty.clone()).collect();
+        let typed = Typed::of(&params, result.as_ref());
         let writer = Writer { bytes: task.bytes, encode: task.encode, limits: task.limits.clone() };
         Ok(Self { export, plan, params, result, typed, writer })
     }
@@ -115,69 +149,63 @@ impl FunctionCall {
     /// Whatever kept the task from a value.
     pub fn run(&self, live: &mut Live, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Result<Form, Failure> {
         let Some(typed) = self.typed else { return self.run_dynamic(live, task, out) };
-        match typed.takes {
-            Blob::Bytes => self.run_typed::<(&[u8],)>(live, typed, (&self.bytes(task)?,), out),
-            Blob::Text => self.run_typed::<(&str,)>(live, typed, (&self.text(task)?,), out),
-        }
+        let mut blobs = self.blobs(task)?.into_iter();
+        let result = match (blobs.next(), blobs.next()) {
+            (Some(first), None) => self.run_typed(live, typed, (first,)),
+            (Some(first), Some(second)) => self.run_typed(live, typed, (first, second)),
+            (None, _) => Err(bad_input(ValueError::new("no arguments"))),
+        };
+        self.give(result?, out)
     }
 
-    fn bytes<'i>(&self, task: &TaskInput<'i>) -> Result<Cow<'i, [u8]>, Failure> {
+    fn blobs<'i>(&self, task: &TaskInput<'i>) -> Result<Vec<Blob<'i>>, Failure> {
         if task.form == ItemForm::Raw {
-            return Ok(Cow::Borrowed(task.item));
+            match self.plan.sole() {
+                Some(ty) if ty.is_bytes() => return Ok(vec![Blob::Bytes(task.item.into())]),
+                Some(Ty::String) if let Ok(text) = std::str::from_utf8(task.item) => {
+                    return Ok(vec![Blob::Text(text.into())]);
+                }
+                _ => {}
+            }
         }
-        match self.plan.arguments(task.item, task.form).map_err(bad_input)?.pop() {
-            Some(Value::Bytes(bytes)) => Ok(Cow::Owned(bytes)),
-            _ => Err(bad_input(ValueError::new("expected bytes"))),
-        }
+        let values = self.plan.arguments(task.item, task.form).map_err(bad_input)?;
+        let blobs = values.into_iter().map(Blob::of).collect::<Option<_>>();
+        blobs.ok_or_else(|| bad_input(ValueError::new("expected strings or lists of numbers")))
     }
 
-    fn text<'i>(&self, task: &TaskInput<'i>) -> Result<Cow<'i, str>, Failure> {
-        if task.form == ItemForm::Raw {
-            let text = std::str::from_utf8(task.item);
-            return text.map(Cow::Borrowed).map_err(|_| {
-                let error = whole(task.item, task.form, &Ty::String, false).err();
-                bad_input(error.unwrap_or_else(|| ValueError::new("not UTF-8")))
-            });
-        }
-        match self.plan.arguments(task.item, task.form).map_err(bad_input)?.pop() {
-            Some(Value::String(text)) => Ok(Cow::Owned(text)),
-            _ => Err(bad_input(ValueError::new("expected a string"))),
-        }
-    }
-
-    fn run_typed<P>(&self, live: &mut Live, typed: Typed, params: P, out: &mut Vec<u8>) -> Result<Form, Failure>
+    fn run_typed<P>(&self, live: &mut Live, typed: Typed, params: P) -> Result<Value, Failure>
     where
         P: ComponentNamedList + Lower,
     {
-        match (typed.gives, typed.fallible) {
-            (Blob::Bytes, false) => {
-                let bytes = self.call::<P, Vec<u8>>(live, params)?;
-                self.writer.bytes(bytes, out)
-            }
-            (Blob::Text, false) => {
-                let text = self.call::<P, String>(live, params)?;
-                self.writer.text(&text, out)
-            }
-            (Blob::Bytes, true) => match self.call::<P, Result<Vec<u8>, String>>(live, params)? {
-                Ok(bytes) => self.writer.bytes(bytes, out),
-                Err(error) => Err(self.guest_error(Some((&Value::String(error), &Ty::String)))),
-            },
-            (Blob::Text, true) => match self.call::<P, Result<String, String>>(live, params)? {
-                Ok(text) => self.writer.text(&text, out),
-                Err(error) => Err(self.guest_error(Some((&Value::String(error), &Ty::String)))),
-            },
+        match typed.gives {
+            Gives::Blob => self.call::<P, Blob<'static>>(live, typed, params),
+            Gives::Bool => self.call::<P, bool>(live, typed, params),
+            Gives::S32 => self.call::<P, i32>(live, typed, params),
+            Gives::U32 => self.call::<P, u32>(live, typed, params),
+            Gives::S64 => self.call::<P, i64>(live, typed, params),
+            Gives::U64 => self.call::<P, u64>(live, typed, params),
+            Gives::F32 => self.call::<P, f32>(live, typed, params),
+            Gives::F64 => self.call::<P, f64>(live, typed, params),
         }
     }
 
-    fn call<P, R>(&self, live: &mut Live, params: P) -> Result<R, Failure>
+    fn call<P, R>(&self, live: &mut Live, typed: Typed, params: P) -> Result<Value, Failure>
     where
         P: ComponentNamedList + Lower,
-        R: 'static,
-        (R,): ComponentNamedList + Lift,
+        R: Given,
     {
-        let func = live.instance.get_typed_func::<P, (R,)>(&mut live.store, &self.export);
-        let called = func.and_then(|func| func.call(&mut live.store, params));
-        called.map(|(result,)| result).map_err(|error| live.failure(&error))
+        let Live { instance, store, .. } = live;
+        let called = if typed.fallible {
+            let func = instance.get_typed_func::<P, (Result<R, Blob<'static>>,)>(&mut *store, &self.export);
+            func.and_then(|func| func.call(store, params)).map(|(result,)| {
+                let boxed = |value| Some(Box::new(value));
+                Value::Result(result.map(|ok| boxed(ok.into_value())).map_err(|err| boxed(err.into_value())))
+            })
+        } else {
+            let func = instance.get_typed_func::<P, (R,)>(&mut *store, &self.export);
+            func.and_then(|func| func.call(store, params)).map(|(result,)| result.into_value())
+        };
+        called.map_err(|error| live.failure(&error))
     }
 
     fn run_dynamic(&self, live: &mut Live, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Result<Form, Failure> {
@@ -195,12 +223,13 @@ impl FunctionCall {
             return Ok(Form::Json);
         };
         let result = std::mem::replace(result, Val::Bool(false));
-        self.give(from_val(result, ty).map_err(unfit_output)?, ty, out)
+        self.give(from_val(result, ty).map_err(unfit_output)?, out)
     }
 
     /// Writes a result; a `result` at the top is the task's own success or
     /// failure.
-    fn give(&self, result: Value, ty: &Ty, out: &mut Vec<u8>) -> Result<Form, Failure> {
+    fn give(&self, result: Value, out: &mut Vec<u8>) -> Result<Form, Failure> {
+        let Some(ty) = &self.result else { return Err(bad_output("a result of a function that gives none")) };
         match (result, ty) {
             (Value::Result(Ok(payload)), Ty::Result(ok, _)) => match (payload, ok) {
                 (Some(value), Some(ty)) => self.writer.value(*value, ty, out),

@@ -1,6 +1,7 @@
 //! Components: loaded once, then one store and instance per task, or one that
 //! is kept from task to task.
 
+mod blob;
 mod call;
 mod link;
 #[cfg(test)]

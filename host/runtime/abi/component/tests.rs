@@ -122,7 +122,7 @@ fn descriptions_list_functions_types_and_needs() {
     });
     assert_eq!(shown("crash"), "func()");
     assert_eq!(shown("demo:text/echo@1.0.0/echo"), "func(item: string) -> string");
-    assert_eq!(functions.len(), 15);
+    assert_eq!(functions.len(), 19);
     assert!(!description.command && description.imports.is_empty());
     assert_eq!((description.needs.instances, description.needs.memories), (1, 1));
     assert_eq!(description.memory_minimum, 1 << 16);
@@ -177,6 +177,22 @@ fn bytes_and_text_pass_as_they_are() {
     assert_eq!((report.result, text.as_str()), (Ok(Form::Text), "a\nb"));
     let (report, text) = bench("echo-bytes").with(|task| task.encode = Encode::Exact).run("[104,105]");
     assert_eq!((report.result, text.as_str()), (Ok(Form::Bytes), "hi"));
+}
+
+#[test]
+fn lists_of_numbers_pass_as_one_piece() {
+    assert_eq!(value("echo-floats", r#"[0.1,"nan","-inf",1e300]"#), r#"[0.1,"nan","-inf",1e+300]"#);
+    assert_eq!(value("echo-shorts", "[-32768,32767]"), "[-32768,32767]");
+    assert_eq!(value("second", r#"["x",[18446744073709551615]]"#), "[18446744073709551615]");
+    assert_eq!(value("second", r#"{"numbers":[1],"text":""}"#), "[1]");
+    assert_eq!(value("checked-numbers", "[4294967295]"), "[4294967295]");
+    assert_eq!(failure("checked-numbers", "[]").message, "nothing to do");
+    // Their size counts, not what a dynamic value would take.
+    let bench = Bench::new(FUNCTIONS).function("echo-floats").with(|task| task.limits.max_result = 2 << 20);
+    let bench = bench.with(|task| task.limits.max_item = 2 << 20);
+    let item = format!("[{}1]", "1,".repeat(250_000));
+    let (report, text) = bench.run(&item);
+    assert_eq!((report.result, text.len()), (Ok(Form::Json), "1.0,".len() * 250_001 + 1));
 }
 
 #[test]
@@ -423,10 +439,11 @@ fn core_modules_with_a_components_types_are_told_apart() {
 #[test]
 #[ignore = "measures"]
 fn measure_fresh_tasks() {
-    for name in ["echo-bytes", "echo-text", "checked-bytes", "count", "shift"] {
+    for name in ["echo-bytes", "echo-text", "echo-floats", "checked-bytes", "count", "shift"] {
         let mut guest = Bench::new(FUNCTIONS).function(name).load().unwrap().0;
         let (item, form) = match name {
             "count" => (b"null".to_vec(), ItemForm::Json),
+            "echo-floats" => (b"[1.5,2.5,3.5,4.5,5.5,6.5,7.5,8.5]".to_vec(), ItemForm::Json),
             "shift" => (br#"{"x":1,"y":2,"label":"abc"}"#.to_vec(), ItemForm::Json),
             _ => (vec![b'a'; 64], ItemForm::Raw),
         };
