@@ -7,6 +7,7 @@ pub mod componentize;
 pub mod console;
 pub mod core_guest;
 pub mod describe;
+pub mod describe_component;
 pub mod descriptors;
 pub mod deterministic;
 pub mod engine;
