@@ -163,7 +163,10 @@ fn pooling(needs: Needs, memory: u64) -> PoolingAllocationConfig {
     pool.total_core_instances(slots(needs.instances));
     pool.total_component_instances(MIN_SLOTS);
     pool.total_memories(slots(needs.memories));
-    pool.total_tables(slots(needs.tables));
+    // Slots of tables are writable memory from the start: only small ones are
+    // kept in reserve.
+    let large = needs.table_elements > TABLE_ELEMENTS;
+    pool.total_tables(if large { needs.tables.saturating_add(1) } else { slots(needs.tables) });
     pool.total_gc_heaps(slots(needs.instances));
     pool.total_stacks(0);
     pool.max_unused_warm_slots(slots(needs.instances));
