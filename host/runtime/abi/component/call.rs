@@ -1,6 +1,6 @@
 //! One function of a component: how items become its arguments and its result
-//! a value. Signatures over one or two strings or lists of numbers have a typed
-//! path that touches no element by itself; all others go through dynamic
+//! a value. Signatures over strings, lists of numbers and single numbers have a
+//! typed path that touches no element by itself; all others go through dynamic
 //! values.
 
 use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, Lower, Val};
@@ -10,6 +10,7 @@ use crate::limits::Limits;
 use crate::outcome::{Failure, Form, Kind};
 use crate::runtime::abi::component::Live;
 use crate::runtime::abi::component::blob::Blob;
+use crate::runtime::abi::component::flat::{Arg, Args, MAX_FLAT, Scalar, scalar_size};
 use crate::runtime::abi::component::val::{from_val, to_val};
 use crate::runtime::abi::payload::{bad_input, bad_output};
 use crate::runtime::instance::TaskInput;
@@ -31,75 +32,66 @@ pub struct FunctionCall {
     writer: Writer,
 }
 
-/// A signature that has a typed path: blobs in, one blob or number out.
+/// A signature that has a typed path.
 #[derive(Clone, Copy, Debug)]
 struct Typed {
+    /// Flat values of all parameters together.
+    takes: usize,
     gives: Gives,
     /// It gives a `result` whose error is a blob.
     fallible: bool,
 }
 
 /// What a typed path gives.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Gives {
     Blob,
-    Bool,
-    S32,
-    U32,
-    S64,
-    U64,
-    F32,
-    F64,
+    /// A scalar of so many bytes.
+    Scalar(u32),
+    /// The empty side of a `result`.
+    Nothing,
 }
 
 impl Gives {
     fn of(ty: &Ty) -> Option<Self> {
-        match ty {
-            Ty::Bool => Some(Self::Bool),
-            Ty::S32 => Some(Self::S32),
-            Ty::U32 => Some(Self::U32),
-            Ty::S64 => Some(Self::S64),
-            Ty::U64 => Some(Self::U64),
-            Ty::F32 => Some(Self::F32),
-            Ty::F64 => Some(Self::F64),
-            ty => Blob::carries(ty).then_some(Self::Blob),
-        }
+        if Blob::carries(ty) { Some(Self::Blob) } else { scalar_size(ty).map(Self::Scalar) }
     }
 }
 
 impl Typed {
+    /// Without a blob the typed path has no advantage.
     fn of(params: &[Ty], result: Option<&Ty>) -> Option<Self> {
-        if !matches!(params.len(), 1 | 2) || !params.iter().all(Blob::carries) {
-            return None;
-        }
-        match result? {
-            Ty::Result(Some(ok), Some(err)) if Blob::carries(err) => {
-                Some(Self { gives: Gives::of(ok)?, fallible: true })
-            }
-            plain => Some(Self { gives: Gives::of(plain)?, fallible: false }),
-        }
+        let takes = params.iter().map(Arg::width).sum::<Option<usize>>().filter(|flat| *flat <= MAX_FLAT)?;
+        let (gives, fallible) = match result? {
+            Ty::Result(Some(ok), Some(err)) if Blob::carries(err) => (Gives::of(ok)?, true),
+            Ty::Result(None, Some(err)) if Blob::carries(err) => (Gives::Nothing, true),
+            plain => (Gives::of(plain)?, false),
+        };
+        let blobs = gives == Gives::Blob || params.iter().any(Blob::carries);
+        blobs.then_some(Self { takes, gives, fallible })
     }
 }
 
 /// What the engine gives by a typed path.
 trait Given: Lift + 'static {
-    fn into_value(self) -> Value;
+    fn into_value(self) -> Option<Value>;
 }
-
-macro_rules! given {
-    ($($rust:ty => $kind:ident),*) => {
-        $(impl Given for $rust {
-            fn into_value(self) -> Value {
-                Value::$kind(self)
-            }
-        })*
-    };
-}
-given! { bool => Bool, i32 => S32, u32 => U32, i64 => S64, u64 => U64, f32 => F32, f64 => F64 }
 
 impl Given for Blob<'static> {
-    fn into_value(self) -> Value {
-        Blob::into_value(self)
+    fn into_value(self) -> Option<Value> {
+        Some(Blob::into_value(self))
+    }
+}
+
+impl<const SIZE: u32> Given for Scalar<SIZE> {
+    fn into_value(self) -> Option<Value> {
+        Some(self.0)
+    }
+}
+
+impl Given for () {
+    fn into_value(self) -> Option<Value> {
+        None
     }
 }
 
@@ -149,63 +141,76 @@ impl FunctionCall {
     /// Whatever kept the task from a value.
     pub fn run(&self, live: &mut Live, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Result<Form, Failure> {
         let Some(typed) = self.typed else { return self.run_dynamic(live, task, out) };
-        let mut blobs = self.blobs(task)?.into_iter();
-        let result = match (blobs.next(), blobs.next()) {
-            (Some(first), None) => self.run_typed(live, typed, (first,)),
-            (Some(first), Some(second)) => self.run_typed(live, typed, (first, second)),
-            (None, _) => Err(bad_input(ValueError::new("no arguments"))),
+        let args = self.args(task)?;
+        let result = match typed.takes {
+            0 => self.run_typed(live, typed, Args::<0>(args)),
+            1 => self.run_typed(live, typed, Args::<1>(args)),
+            2 => self.run_typed(live, typed, Args::<2>(args)),
+            3 => self.run_typed(live, typed, Args::<3>(args)),
+            4 => self.run_typed(live, typed, Args::<4>(args)),
+            5 => self.run_typed(live, typed, Args::<5>(args)),
+            _ => self.run_typed(live, typed, Args::<MAX_FLAT>(args)),
         };
         self.give(result?, out)
     }
 
-    fn blobs<'i>(&self, task: &TaskInput<'i>) -> Result<Vec<Blob<'i>>, Failure> {
+    fn args<'i>(&self, task: &TaskInput<'i>) -> Result<Vec<Arg<'i>>, Failure> {
         if task.form == ItemForm::Raw {
             match self.plan.sole() {
-                Some(ty) if ty.is_bytes() => return Ok(vec![Blob::Bytes(task.item.into())]),
+                Some(ty) if ty.is_bytes() => return Ok(vec![Arg::Blob(Blob::Bytes(task.item.into()))]),
                 Some(Ty::String) if let Ok(text) = std::str::from_utf8(task.item) => {
-                    return Ok(vec![Blob::Text(text.into())]);
+                    return Ok(vec![Arg::Blob(Blob::Text(text.into()))]);
                 }
                 _ => {}
             }
         }
         let values = self.plan.arguments(task.item, task.form).map_err(bad_input)?;
-        let blobs = values.into_iter().map(Blob::of).collect::<Option<_>>();
-        blobs.ok_or_else(|| bad_input(ValueError::new("expected strings or lists of numbers")))
+        let args = values.into_iter().map(Arg::of).collect::<Option<_>>();
+        args.ok_or_else(|| bad_input(ValueError::new("expected strings, numbers or lists of numbers")))
     }
 
     fn run_typed<P>(&self, live: &mut Live, typed: Typed, params: P) -> Result<Value, Failure>
     where
         P: ComponentNamedList + Lower,
     {
-        match typed.gives {
-            Gives::Blob => self.call::<P, Blob<'static>>(live, typed, params),
-            Gives::Bool => self.call::<P, bool>(live, typed, params),
-            Gives::S32 => self.call::<P, i32>(live, typed, params),
-            Gives::U32 => self.call::<P, u32>(live, typed, params),
-            Gives::S64 => self.call::<P, i64>(live, typed, params),
-            Gives::U64 => self.call::<P, u64>(live, typed, params),
-            Gives::F32 => self.call::<P, f32>(live, typed, params),
-            Gives::F64 => self.call::<P, f64>(live, typed, params),
+        match (typed.gives, typed.fallible) {
+            (Gives::Blob, false) => self.call::<P, Blob<'static>>(live, params),
+            (Gives::Scalar(1), false) => self.call::<P, Scalar<1>>(live, params),
+            (Gives::Scalar(2), false) => self.call::<P, Scalar<2>>(live, params),
+            (Gives::Scalar(4), false) => self.call::<P, Scalar<4>>(live, params),
+            (Gives::Scalar(_), false) => self.call::<P, Scalar<8>>(live, params),
+            (Gives::Blob, true) => self.call_fallible::<P, Blob<'static>>(live, params),
+            (Gives::Scalar(1), true) => self.call_fallible::<P, Scalar<1>>(live, params),
+            (Gives::Scalar(2), true) => self.call_fallible::<P, Scalar<2>>(live, params),
+            (Gives::Scalar(4), true) => self.call_fallible::<P, Scalar<4>>(live, params),
+            (Gives::Scalar(_), true) => self.call_fallible::<P, Scalar<8>>(live, params),
+            (Gives::Nothing, _) => self.call_fallible::<P, ()>(live, params),
         }
     }
 
-    fn call<P, R>(&self, live: &mut Live, typed: Typed, params: P) -> Result<Value, Failure>
+    fn call<P, R>(&self, live: &mut Live, params: P) -> Result<Value, Failure>
     where
         P: ComponentNamedList + Lower,
         R: Given,
     {
-        let Live { instance, store, .. } = live;
-        let called = if typed.fallible {
-            let func = instance.get_typed_func::<P, (Result<R, Blob<'static>>,)>(&mut *store, &self.export);
-            func.and_then(|func| func.call(store, params)).map(|(result,)| {
-                let boxed = |value| Some(Box::new(value));
-                Value::Result(result.map(|ok| boxed(ok.into_value())).map_err(|err| boxed(err.into_value())))
-            })
-        } else {
-            let func = instance.get_typed_func::<P, (R,)>(&mut *store, &self.export);
-            func.and_then(|func| func.call(store, params)).map(|(result,)| result.into_value())
-        };
-        called.map_err(|error| live.failure(&error))
+        let func = live.instance.get_typed_func::<P, (R,)>(&mut live.store, &self.export);
+        match func.and_then(|func| func.call(&mut live.store, params)) {
+            Ok((result,)) => result.into_value().ok_or_else(|| bad_output("the function gave nothing")),
+            Err(error) => Err(live.failure(&error)),
+        }
+    }
+
+    fn call_fallible<P, R>(&self, live: &mut Live, params: P) -> Result<Value, Failure>
+    where
+        P: ComponentNamedList + Lower,
+        R: Given,
+    {
+        let func = live.instance.get_typed_func::<P, (Result<R, Blob<'static>>,)>(&mut live.store, &self.export);
+        match func.and_then(|func| func.call(&mut live.store, params)) {
+            Ok((Ok(value),)) => Ok(Value::Result(Ok(value.into_value().map(Box::new)))),
+            Ok((Err(error),)) => Ok(Value::Result(Err(Some(Box::new(error.into_value()))))),
+            Err(error) => Err(live.failure(&error)),
+        }
     }
 
     fn run_dynamic(&self, live: &mut Live, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Result<Form, Failure> {

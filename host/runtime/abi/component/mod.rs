@@ -3,6 +3,7 @@
 
 mod blob;
 mod call;
+mod flat;
 mod link;
 #[cfg(test)]
 mod tests;

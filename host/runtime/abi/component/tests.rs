@@ -122,7 +122,7 @@ fn descriptions_list_functions_types_and_needs() {
     });
     assert_eq!(shown("crash"), "func()");
     assert_eq!(shown("demo:text/echo@1.0.0/echo"), "func(item: string) -> string");
-    assert_eq!(functions.len(), 19);
+    assert_eq!(functions.len(), 23);
     assert!(!description.command && description.imports.is_empty());
     assert_eq!((description.needs.instances, description.needs.memories), (1, 1));
     assert_eq!(description.memory_minimum, 1 << 16);
@@ -193,6 +193,17 @@ fn lists_of_numbers_pass_as_one_piece() {
     let item = format!("[{}1]", "1,".repeat(250_000));
     let (report, text) = bench.run(&item);
     assert_eq!((report.result, text.len()), (Ok(Form::Json), "1.0,".len() * 250_001 + 1));
+}
+
+#[test]
+fn numbers_beside_strings_pass_as_one_piece_too() {
+    assert_eq!(value("weigh", r#"["abcd",-1,2.5]"#), "6.0");
+    assert_eq!(failure("weigh", r#"["abcd",-128,2.5]"#).message, "nothing");
+    assert_eq!(value("starts", r#"["abc","a"]"#), "true");
+    assert_eq!(value("starts", r#"{"wanted":"b","text":"abc"}"#), "false");
+    assert_eq!(value("repeat", "[255,3]"), "[255,255,255]");
+    assert_eq!(value("validate", r#""x""#), "null");
+    assert_eq!(failure("validate", r#""""#).message, "nothing to do");
 }
 
 #[test]
