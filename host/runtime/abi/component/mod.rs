@@ -106,7 +106,7 @@ impl ComponentGuest {
         let image = component.initialize_copy_on_write_image();
         image.map_err(|error| Refusal::machine(format!("cannot prepare the component's memory: {error:#}")))?;
         let task = &setup.task;
-        let linker = link::linker(&component, &grants, task.stub_imports)?;
+        let linker = link::linker(&component, &grants, setup)?;
         let pre = linker.instantiate_pre(&component).map_err(link::unlinkable)?;
         let targets = task.targets.iter().map(|target| find(&component, target, setup, &grants));
         let targets = targets.collect::<Result<_, _>>()?;

@@ -418,6 +418,7 @@ fn a_program_that_exits_with_a_code_has_failed() {
     let failed = report.result.unwrap_err();
     // WASI 0.2 carries only success and failure.
     assert_eq!((failed.kind, failed.detail.code), (Kind::Exit, Some(1)));
+    assert_eq!(failed.detail.denied, Vec::<String>::new());
     assert_eq!(page.tail(Stream::Stdout).0, b"!!");
 }
 
@@ -444,6 +445,44 @@ fn core_modules_with_a_components_types_are_told_apart() {
     assert!(!is_core_form(&wat::parse_str("(component)").unwrap()));
     assert!(!is_core_form(b"component-type"));
     assert!(componentize(&module).is_err());
+}
+
+#[test]
+fn looking_for_what_was_not_granted_names_its_flag() {
+    let text = r#"(component
+        (import "wasi:filesystem/types@0.2.0" (instance $types (export "descriptor" (type (sub resource)))))
+        (alias export $types "descriptor" (type $descriptor))
+        (import "wasi:filesystem/preopens@0.2.0" (instance $preopens
+            (alias outer 1 $descriptor (type $d))
+            (export "descriptor" (type $e (eq $d)))
+            (export "get-directories" (func (result (list (tuple (own $e) string)))))))
+        (import "wasi:sockets/network@0.2.0" (instance $network (export "network" (type (sub resource)))))
+        (alias export $network "network" (type $net))
+        (import "wasi:sockets/instance-network@0.2.0" (instance $instance
+            (alias outer 1 $net (type $n))
+            (export "network" (type $o (eq $n)))
+            (export "instance-network" (func (result (own $o))))))
+        (core module $libc
+            (memory (export "m") 1)
+            (func (export "r") (param i32 i32 i32 i32) (result i32) (i32.const 64)))
+        (core instance $libc (instantiate $libc))
+        (core func $dirs (canon lower (func $preopens "get-directories")
+            (memory $libc "m") (realloc (func $libc "r"))))
+        (core func $net (canon lower (func $instance "instance-network")))
+        (core module $m
+            (import "wasi" "dirs" (func $dirs (param i32)))
+            (import "wasi" "net" (func $net (result i32)))
+            (func (export "files") (call $dirs (i32.const 0)) (unreachable))
+            (func (export "network") (drop (call $net)) (unreachable)))
+        (core instance $i (instantiate $m
+            (with "wasi" (instance (export "dirs" (func $dirs)) (export "net" (func $net))))))
+        (func (export "files") (canon lift (core func $i "files")))
+        (func (export "network") (canon lift (core func $i "network"))))"#;
+    for (function, flag) in [("files", "--dir"), ("network", "--allow-net")] {
+        let failed = Bench::new(text).function(function).run("null").0.result.unwrap_err();
+        assert_eq!((failed.kind, failed.detail.denied.as_slice()), (Kind::Trap, &[flag.to_owned()][..]));
+        assert!(failed.message.contains(flag));
+    }
 }
 
 /// Not a test of correctness: `cargo test --release -- --ignored --nocapture`.
