@@ -67,8 +67,7 @@ impl Encoder {
         match (&self.result, self.encode) {
             (ResultAs::Json, _) => {
                 compact(bytes, out).map_err(|error| {
-                    bad_output(format!("the result is not JSON: {}", error.message))
-                        .with(|detail| detail.path = Some(error.path))
+                    bad_output(format!("result: {}", error.message)).with(|detail| detail.path = Some(error.path))
                 })?;
                 Ok(Form::Json)
             }
