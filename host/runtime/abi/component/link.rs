@@ -11,6 +11,7 @@ use wasmtime_wasi::sockets::WasiSocketsView as _;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait};
 
 use crate::describe::Grant;
+use crate::runtime::abi::component::files::{self, Budget};
 use crate::runtime::describe_component::grant;
 use crate::runtime::deterministic::VirtualClock;
 use crate::runtime::state::State;
@@ -28,16 +29,19 @@ const INSTANCE_NETWORK: &str = "wasi:sockets/instance-network@0.2.12";
 pub struct Wasi {
     parts: Option<(WasiCtx, ResourceTable)>,
     clock: Option<VirtualClock>,
+    /// What the task may still write to files.
+    pub budget: Budget,
 }
 
 /// State of a component's store.
 pub type ComponentState = State<Wasi>;
 
 impl Wasi {
-    /// WASI over a context, with its virtual clock where it has one.
+    /// WASI over a context, with its virtual clock where it has one, for a
+    /// task that may write `max_write` bytes to files.
     #[must_use]
-    pub fn new(context: WasiCtx, clock: Option<VirtualClock>) -> Self {
-        Self { parts: Some((context, table())), clock }
+    pub fn new(context: WasiCtx, clock: Option<VirtualClock>, max_write: u64) -> Self {
+        Self { parts: Some((context, table())), clock, budget: Budget::new(max_write) }
     }
 }
 
@@ -75,6 +79,9 @@ pub fn linker(component: &Component, grants: &Grants, setup: &RunSetup) -> Resul
         // An adapter asks for directories whatever the program does.
         let files = grants.no_files() && !setup.description.adapted;
         note_denials(&mut linker, files).map_err(unlinkable)?;
+        if grants.writable() {
+            files::shadow(&mut linker).map_err(unlinkable)?;
+        }
         if grants.deterministic() {
             sleep_virtually(&mut linker).map_err(unlinkable)?;
         }

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::capabilities::Capabilities;
+use crate::capabilities::{Access, Capabilities, DirGrant};
 use crate::describe::Grant;
 use crate::limits::{Features, SandboxMode, TimeoutMode};
 use crate::runtime::componentize::{componentize, is_core_form};
@@ -483,6 +483,46 @@ fn looking_for_what_was_not_granted_names_its_flag() {
         assert_eq!((failed.kind, failed.detail.denied.as_slice()), (Kind::Trap, &[flag.to_owned()][..]));
         assert!(failed.message.contains(flag));
     }
+}
+
+/// A program that copies its input to `out` in the first granted directory,
+/// and fails where that does not work.
+const WRITER: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_open"
+        (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 64) "out")
+    (func (export "_start")
+        (i32.store (i32.const 0) (i32.const 1024))
+        (i32.store (i32.const 4) (i32.const 4096))
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 4)))
+        (if (call $open (i32.const 3) (i32.const 0) (i32.const 64) (i32.const 3) (i32.const 9)
+                (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 16))
+            (then (call $exit (i32.const 2))))
+        (if (call $write (i32.load (i32.const 16)) (i32.const 0) (i32.const 1) (i32.const 8))
+            (then (call $exit (i32.const 3))))))"#;
+
+#[test]
+fn writes_to_files_are_held_to_their_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::of_binary(componentize(&wat::parse_str(WRITER).unwrap()).unwrap()).command();
+    let mut guest = bench
+        .with(|task| {
+            let (host, guest) = (directory.path().to_owned(), "/d".to_owned());
+            task.capabilities.dirs.push(DirGrant { host, guest, access: Access::ReadWrite });
+            task.limits.max_write = 4;
+        })
+        .load()
+        .unwrap()
+        .0;
+    assert_eq!(run(&mut guest, b"abcd", ItemForm::Raw).0.result, Ok(Form::Json));
+    assert_eq!(std::fs::read(directory.path().join("out")).unwrap(), b"abcd");
+    let failed = run(&mut guest, b"abcde", ItemForm::Raw).0.result.unwrap_err();
+    assert_eq!((failed.kind, failed.detail.denied.as_slice()), (Kind::Exit, &["--max-write".to_owned()][..]));
+    assert_eq!(std::fs::read(directory.path().join("out")).unwrap(), b"");
 }
 
 /// Not a test of correctness: `cargo test --release -- --ignored --nocapture`.
