@@ -14,6 +14,9 @@ pub struct Description {
     pub shape: Shape,
     /// The file was a core module that was made a component at load.
     pub componentized: bool,
+    /// A component around a module of WASI preview 1, with an adapter between.
+    #[serde(default)]
+    pub adapted: bool,
     /// All exported functions, in the module's order; those marked `hidden`
     /// are only found by their name.
     pub functions: Vec<Function>,

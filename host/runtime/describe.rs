@@ -43,6 +43,7 @@ pub fn core(binary: &[u8]) -> Result<Description, Refusal> {
     Ok(Description {
         shape: Shape::Core,
         componentized: false,
+        adapted: false,
         command: has("_start", "()->"),
         allocator: bytes::allocator(has),
         deallocator: bytes::deallocator(has).map(str::to_owned),

@@ -12,6 +12,7 @@ use wasmparser::{
 };
 
 use crate::describe::{Description, Function, Grant, Import, Needs, Shape};
+use crate::runtime::preview1;
 use crate::value::ty::{Case, Field, FuncTy, Ty};
 use crate::wire::message::Refusal;
 
@@ -204,6 +205,11 @@ impl Walk<'_> {
                     if let ComponentInstance::Instantiate { component_index, .. } = instance? {
                         self.instantiate(|open| open.components.get(component_index as usize).copied().flatten());
                     }
+                }
+            }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    description.adapted |= import?.module == preview1::MODULE;
                 }
             }
             Payload::MemorySection(section) => {

@@ -4,35 +4,44 @@
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceTable, ResourceType};
+use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::p2::bindings::sockets::instance_network::Host as _;
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+use wasmtime_wasi::sockets::WasiSocketsView as _;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait};
 
 use crate::describe::Grant;
+use crate::runtime::abi::component::files::{self, Budget};
 use crate::runtime::describe_component::grant;
 use crate::runtime::deterministic::VirtualClock;
 use crate::runtime::state::State;
 use crate::runtime::trap::HostStop;
 use crate::runtime::wasi::{Grants, MAX_HANDLES};
-use crate::wire::message::Refusal;
+use crate::wire::message::{Refusal, RunSetup};
 
-/// The interface of clocks, in the version that the engine's WASI defines.
+/// Interfaces in the version that the engine's WASI defines.
 const MONOTONIC_CLOCK: &str = "wasi:clocks/monotonic-clock@0.2.12";
+const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
+const INSTANCE_NETWORK: &str = "wasi:sockets/instance-network@0.2.12";
 
 /// WASI of a component's store.
 #[derive(Default)]
 pub struct Wasi {
     parts: Option<(WasiCtx, ResourceTable)>,
     clock: Option<VirtualClock>,
+    /// What the task may still write to files.
+    pub budget: Budget,
 }
 
 /// State of a component's store.
 pub type ComponentState = State<Wasi>;
 
 impl Wasi {
-    /// WASI over a context, with its virtual clock where it has one.
+    /// WASI over a context, with its virtual clock where it has one, for a
+    /// task that may write `max_write` bytes to files.
     #[must_use]
-    pub fn new(context: WasiCtx, clock: Option<VirtualClock>) -> Self {
-        Self { parts: Some((context, table())), clock }
+    pub fn new(context: WasiCtx, clock: Option<VirtualClock>, max_write: u64) -> Self {
+        Self { parts: Some((context, table())), clock, budget: Budget::new(max_write) }
     }
 }
 
@@ -60,25 +69,48 @@ pub fn imports_wasi(component: &Component) -> bool {
 /// A linker with everything that `component` may import.
 ///
 /// # Errors
-/// An import that nothing answers: always, or with `stub` only where it is
-/// neither a function nor an interface.
-pub fn linker(component: &Component, grants: &Grants, stub: bool) -> Result<Linker<ComponentState>, Refusal> {
+/// An import that nothing answers: always, or with `--stub-imports` only where
+/// it is neither a function nor an interface.
+pub fn linker(component: &Component, grants: &Grants, setup: &RunSetup) -> Result<Linker<ComponentState>, Refusal> {
     let mut linker = Linker::new(component.engine());
     if imports_wasi(component) {
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(unlinkable)?;
-    }
-    if grants.deterministic() {
         linker.allow_shadowing(true);
-        sleep_virtually(&mut linker).map_err(unlinkable)?;
+        // An adapter asks for directories whatever the program does.
+        let files = grants.no_files() && !setup.description.adapted;
+        note_denials(&mut linker, files).map_err(unlinkable)?;
+        if grants.writable() {
+            files::shadow(&mut linker).map_err(unlinkable)?;
+        }
+        if grants.deterministic() {
+            sleep_virtually(&mut linker).map_err(unlinkable)?;
+        }
         linker.allow_shadowing(false);
     }
-    answer_unknown(&mut linker, component, stub)?;
+    answer_unknown(&mut linker, component, setup.task.stub_imports)?;
     Ok(linker)
 }
 
 /// What keeps a component from being linked.
 pub fn unlinkable(error: wasmtime::Error) -> Refusal {
     Refusal::module(format!("cannot link the component: {error:#}"))
+}
+
+/// Notices guests that look for what they were not granted: they ask for their
+/// directories before they open a file, and for the network before a socket.
+fn note_denials(linker: &mut Linker<ComponentState>, files: bool) -> wasmtime::Result<()> {
+    if files {
+        let mut preopens = linker.instance(PREOPENS)?;
+        preopens.func_wrap("get-directories", |mut store: StoreContextMut<'_, ComponentState>, ()| {
+            store.data_mut().deny("--dir");
+            Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
+        })?;
+    }
+    let mut network = linker.instance(INSTANCE_NETWORK)?;
+    network.func_wrap("instance-network", |mut store: StoreContextMut<'_, ComponentState>, ()| {
+        store.data_mut().deny("--allow-net");
+        Ok((store.data_mut().sockets().instance_network()?,))
+    })
 }
 
 /// The end of a sleep on a virtual clock: to wait for it passes the time.

@@ -3,6 +3,7 @@
 
 mod blob;
 mod call;
+mod files;
 mod flat;
 mod link;
 #[cfg(test)]
@@ -71,7 +72,8 @@ pub struct Live {
 impl Live {
     /// The failure that an engine error in a call is.
     #[must_use]
-    pub fn failure(&self, error: &wasmtime::Error) -> Failure {
+    pub fn failure(&mut self, error: &wasmtime::Error) -> Failure {
+        self.note_writes();
         let guests_own = error.is::<Trap>()
             || error.is::<HostStop>()
             || error.is::<WasmBacktrace>()
@@ -86,6 +88,13 @@ impl Live {
             bad_output(format!("the function broke the rules of passing values: {}", error.root_cause()))
         };
         trap::finish(failure, self.store.data(), Phase::Task)
+    }
+
+    /// Remembers why files could not be written.
+    fn note_writes(&mut self) {
+        if self.store.data().wasi.budget.exceeded() {
+            self.store.data_mut().deny("--max-write");
+        }
     }
 }
 
@@ -106,7 +115,7 @@ impl ComponentGuest {
         let image = component.initialize_copy_on_write_image();
         image.map_err(|error| Refusal::machine(format!("cannot prepare the component's memory: {error:#}")))?;
         let task = &setup.task;
-        let linker = link::linker(&component, &grants, task.stub_imports)?;
+        let linker = link::linker(&component, &grants, setup)?;
         let pre = linker.instantiate_pre(&component).map_err(link::unlinkable)?;
         let targets = task.targets.iter().map(|target| find(&component, target, setup, &grants));
         let targets = targets.collect::<Result<_, _>>()?;
@@ -163,7 +172,9 @@ impl ComponentGuest {
         self.console.begin();
         let live = match kept {
             Some(mut live) => {
-                live.store.data_mut().restart();
+                let state = live.store.data_mut();
+                state.restart();
+                state.wasi.budget.refill(self.limits.max_write);
                 self.arm(&mut live.store).map(|()| live).map_err(Report::failed)
             }
             None => self.fresh(&[], task.index),
@@ -203,7 +214,7 @@ impl ComponentGuest {
     fn fresh(&self, args: &[String], index: u64) -> Result<Live, Report> {
         let wasi = if self.wasi {
             let (context, clock) = self.grants.context(&self.console, args, index);
-            Wasi::new(context, clock)
+            Wasi::new(context, clock, self.limits.max_write)
         } else {
             Wasi::default()
         };
@@ -246,6 +257,7 @@ fn run_program(live: &mut Live, export: ComponentExportIndex) -> Result<(), Fail
     match func.and_then(|func| func.call(&mut live.store, ())) {
         Ok((Ok(()),)) => Ok(()),
         Ok((Err(()),)) => {
+            live.note_writes();
             let failure = Failure::new(Kind::Exit, "exit code 1").with(|detail| detail.code = Some(1));
             Err(trap::finish(failure, live.store.data(), Phase::Task))
         }
@@ -254,22 +266,21 @@ fn run_program(live: &mut Live, export: ComponentExportIndex) -> Result<(), Fail
     }
 }
 
-/// Maps an artifact, or copies it where the worker sees no `/proc`.
+/// Maps an artifact; or copies it, where the worker sees no `/proc` or the
+/// file system forbids to execute.
 fn open(engine: &Engine, mut artifact: File) -> Result<Component, Refusal> {
     let path = format!("/proc/self/fd/{}", artifact.as_raw_fd());
-    let loaded = if std::fs::exists(&path).unwrap_or(false) {
-        // SAFETY: artifacts come from our own compile worker through the
-        // host's private, authenticated cache, and the file is never written
-        // again. There is no safe way to load compiled code.
-        unsafe { Component::deserialize_file(engine, path) }
-    } else {
+    // SAFETY: artifacts come from our own compile worker through the host's
+    // private, authenticated cache, and the file is never written again. There
+    // is no safe way to load compiled code.
+    let mapped = unsafe { Component::deserialize_file(engine, path) };
+    mapped.or_else(|_| {
         let mut bytes = Vec::new();
         let read = artifact.rewind().and_then(|()| artifact.read_to_end(&mut bytes));
         read.map_err(|error| Refusal::machine(format!("cannot read the artifact: {error}")))?;
         // SAFETY: as above.
-        unsafe { Component::deserialize(engine, bytes) }
-    };
-    loaded.map_err(|error| stale_or_refused(&error))
+        unsafe { Component::deserialize(engine, bytes) }.map_err(|error| stale_or_refused(&error))
+    })
 }
 
 fn find(component: &Component, target: &Target, setup: &RunSetup, grants: &Grants) -> Result<Call, Refusal> {

@@ -5,7 +5,7 @@ use std::io::Write;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::capabilities::Capabilities;
+use crate::capabilities::{Access, Capabilities, DirGrant};
 use crate::describe::Grant;
 use crate::limits::{Features, SandboxMode, TimeoutMode};
 use crate::runtime::componentize::{componentize, is_core_form};
@@ -418,6 +418,7 @@ fn a_program_that_exits_with_a_code_has_failed() {
     let failed = report.result.unwrap_err();
     // WASI 0.2 carries only success and failure.
     assert_eq!((failed.kind, failed.detail.code), (Kind::Exit, Some(1)));
+    assert_eq!(failed.detail.denied, Vec::<String>::new());
     assert_eq!(page.tail(Stream::Stdout).0, b"!!");
 }
 
@@ -444,6 +445,84 @@ fn core_modules_with_a_components_types_are_told_apart() {
     assert!(!is_core_form(&wat::parse_str("(component)").unwrap()));
     assert!(!is_core_form(b"component-type"));
     assert!(componentize(&module).is_err());
+}
+
+#[test]
+fn looking_for_what_was_not_granted_names_its_flag() {
+    let text = r#"(component
+        (import "wasi:filesystem/types@0.2.0" (instance $types (export "descriptor" (type (sub resource)))))
+        (alias export $types "descriptor" (type $descriptor))
+        (import "wasi:filesystem/preopens@0.2.0" (instance $preopens
+            (alias outer 1 $descriptor (type $d))
+            (export "descriptor" (type $e (eq $d)))
+            (export "get-directories" (func (result (list (tuple (own $e) string)))))))
+        (import "wasi:sockets/network@0.2.0" (instance $network (export "network" (type (sub resource)))))
+        (alias export $network "network" (type $net))
+        (import "wasi:sockets/instance-network@0.2.0" (instance $instance
+            (alias outer 1 $net (type $n))
+            (export "network" (type $o (eq $n)))
+            (export "instance-network" (func (result (own $o))))))
+        (core module $libc
+            (memory (export "m") 1)
+            (func (export "r") (param i32 i32 i32 i32) (result i32) (i32.const 64)))
+        (core instance $libc (instantiate $libc))
+        (core func $dirs (canon lower (func $preopens "get-directories")
+            (memory $libc "m") (realloc (func $libc "r"))))
+        (core func $net (canon lower (func $instance "instance-network")))
+        (core module $m
+            (import "wasi" "dirs" (func $dirs (param i32)))
+            (import "wasi" "net" (func $net (result i32)))
+            (func (export "files") (call $dirs (i32.const 0)) (unreachable))
+            (func (export "network") (drop (call $net)) (unreachable)))
+        (core instance $i (instantiate $m
+            (with "wasi" (instance (export "dirs" (func $dirs)) (export "net" (func $net))))))
+        (func (export "files") (canon lift (core func $i "files")))
+        (func (export "network") (canon lift (core func $i "network"))))"#;
+    for (function, flag) in [("files", "--dir"), ("network", "--allow-net")] {
+        let failed = Bench::new(text).function(function).run("null").0.result.unwrap_err();
+        assert_eq!((failed.kind, failed.detail.denied.as_slice()), (Kind::Trap, &[flag.to_owned()][..]));
+        assert!(failed.message.contains(flag));
+    }
+}
+
+/// A program that copies its input to `out` in the first granted directory,
+/// and fails where that does not work.
+const WRITER: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "path_open"
+        (func $open (param i32 i32 i32 i32 i32 i64 i64 i32 i32) (result i32)))
+    (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 64) "out")
+    (func (export "_start")
+        (i32.store (i32.const 0) (i32.const 1024))
+        (i32.store (i32.const 4) (i32.const 4096))
+        (drop (call $read (i32.const 0) (i32.const 0) (i32.const 1) (i32.const 4)))
+        (if (call $open (i32.const 3) (i32.const 0) (i32.const 64) (i32.const 3) (i32.const 9)
+                (i64.const 64) (i64.const 0) (i32.const 0) (i32.const 16))
+            (then (call $exit (i32.const 2))))
+        (if (call $write (i32.load (i32.const 16)) (i32.const 0) (i32.const 1) (i32.const 8))
+            (then (call $exit (i32.const 3))))))"#;
+
+#[test]
+fn writes_to_files_are_held_to_their_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    let bench = Bench::of_binary(componentize(&wat::parse_str(WRITER).unwrap()).unwrap()).command();
+    let mut guest = bench
+        .with(|task| {
+            let (host, guest) = (directory.path().to_owned(), "/d".to_owned());
+            task.capabilities.dirs.push(DirGrant { host, guest, access: Access::ReadWrite });
+            task.limits.max_write = 4;
+        })
+        .load()
+        .unwrap()
+        .0;
+    assert_eq!(run(&mut guest, b"abcd", ItemForm::Raw).0.result, Ok(Form::Json));
+    assert_eq!(std::fs::read(directory.path().join("out")).unwrap(), b"abcd");
+    let failed = run(&mut guest, b"abcde", ItemForm::Raw).0.result.unwrap_err();
+    assert_eq!((failed.kind, failed.detail.denied.as_slice()), (Kind::Exit, &["--max-write".to_owned()][..]));
+    assert_eq!(std::fs::read(directory.path().join("out")).unwrap(), b"");
 }
 
 /// Not a test of correctness: `cargo test --release -- --ignored --nocapture`.
