@@ -43,7 +43,7 @@ step() {
     took=$(((${EPOCHREALTIME/[.,]/} - start) / 100000))
     say "$(printf '%-34s %3d.%d s' "$label" $((took / 10)) $((took % 10)))$([ $status = 0 ] || echo '  failed')"
     [ $status = 0 ] || tail -n 12 "$PREFIX/step.log" | sed 's/^/    /' >&2
-    return $status
+    return "$status"
 }
 
 # has_targets RUSTC: whether its standard libraries are there; costs two stats.
@@ -68,7 +68,7 @@ can_build() {
     "$1" -o "$dir/here" "$dir/probe.rs" && "$dir/here" || status=1
     for job in "${jobs[@]}"; do wait "$job" || status=1; done
     rm -rf "$dir"
-    return $status
+    return "$status"
 }
 
 # finish WAY [RUSTC]: records the compiler and ends the script.
@@ -99,6 +99,8 @@ debian_mirrors() {
 # with lists, cache and installed packages (none) of its own.
 use_suite() {
     local dir=$PREFIX/apt-$2 key=/usr/share/keyrings/debian-archive-keyring.gpg
+    # Packages of an earlier, interrupted run may be of another version.
+    rm -rf "$dir/cache"
     mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial"
     echo "deb $([ ! -e $key ] || echo "[signed-by=$key]") $1 $2 main" >"$dir/sources.list"
     APT=(-qq -o "Dir::Etc::SourceList=$dir/sources.list" -o Dir::Etc::SourceParts=/dev/null

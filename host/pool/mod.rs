@@ -28,7 +28,7 @@ use std::fs::File;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -150,6 +150,8 @@ pub(crate) struct Shared {
     queue: Sender<Chunk>,
     queue_out: Receiver<Chunk>,
     wakers: Vec<OwnedFd>,
+    /// Each slot's worker, 0 for none.
+    pub(crate) pids: Vec<AtomicI32>,
     terminated: AtomicBool,
     closing: Mutex<Option<Sender<()>>>,
     state: Mutex<State>,
@@ -210,6 +212,7 @@ impl Pool {
             queue,
             queue_out,
             wakers,
+            pids: (0..processes).map(|_slot| AtomicI32::new(0)).collect(),
             terminated: AtomicBool::new(false),
             closing: Mutex::new(Some(closing)),
             state: Mutex::default(),
@@ -265,6 +268,12 @@ impl Pool {
             .spawn(move || feed::feed(&shared, &fed, items, options.chunksize))
             .map_err(Error::io("cannot start the feeder's thread"))?;
         Ok(Outcomes::new(job, Arc::clone(&self.shared)))
+    }
+
+    /// Process ids of the workers that are alive now.
+    #[must_use]
+    pub fn worker_pids(&self) -> Vec<i32> {
+        self.shared.pids.iter().map(|pid| pid.load(Ordering::Acquire)).filter(|pid| *pid != 0).collect()
     }
 
     /// What the workers did so far.

@@ -78,3 +78,17 @@ pub fn item(index: u64, text: impl Into<String>) -> Item {
 pub fn numbers(count: u64) -> impl Iterator<Item = Item> + Send + 'static {
     (0..count).map(|index| item(index, index.to_string()))
 }
+
+/// Processes whose parent this one is.
+pub fn child_processes() -> Vec<i32> {
+    let own = std::process::id().to_string();
+    let entries = std::fs::read_dir("/proc").expect("/proc");
+    entries
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())
+        .filter(|pid| {
+            let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+            let rest = stat.rsplit(')').next().unwrap_or_default();
+            rest.split_whitespace().nth(1) == Some(own.as_str())
+        })
+        .collect()
+}

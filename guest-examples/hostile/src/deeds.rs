@@ -1,7 +1,7 @@
 //! The misbehaviours. Most do not return; those that do return a result that
 //! the pool has to refuse, or has to survive.
 
-use std::arch::wasm32::{memory_grow, memory_size};
+use std::arch::wasm32::memory_grow;
 use std::hint::black_box;
 use std::io::{self, Write};
 use std::process;
@@ -10,8 +10,6 @@ use std::time::Duration;
 
 use crate::json;
 use crate::order::Order;
-
-const PAGE: u64 = 64 << 10;
 
 /// What `flood` writes at a time, and `alloc` takes at a time.
 const BLOCK: usize = 64 << 10;
@@ -70,14 +68,10 @@ pub fn grow_for_ever() -> ! {
     std::arch::wasm32::unreachable()
 }
 
-/// Takes and touches `bytes`, then answers with the size of the memory.
+/// Takes and touches at least `bytes`, and answers with what it holds.
 fn hold(bytes: u64) -> u64 {
-    let mut held: Vec<Vec<u8>> = Vec::new();
-    for _ in 0..bytes.div_ceil(BLOCK as u64) {
-        held.push(black_box(vec![1; BLOCK]));
-    }
-    black_box(held.len());
-    memory_size::<0>() as u64 * PAGE
+    let blocks: Vec<Vec<u8>> = (0..bytes.div_ceil(BLOCK as u64)).map(|_| black_box(vec![1; BLOCK])).collect();
+    black_box(&blocks).iter().map(|block| block.len() as u64).sum()
 }
 
 /// Reads beyond the end of the memory.

@@ -91,6 +91,7 @@ impl Slot {
     /// when the worker died by itself.
     pub(super) fn bury(&mut self, cause: Option<Cause>) {
         let Some(mut seat) = self.seat.take() else { return };
+        self.set_pid(0);
         if cause.is_some() {
             seat.process.kill();
         }

@@ -73,11 +73,9 @@ impl Slot {
 
     /// The thread's body.
     pub(crate) fn run(mut self) {
-        if self.id == 0 {
-            // The first worker starts before there is work: its refusal is
-            // the module's, and nothing has been promised yet.
-            self.seat();
-        }
+        // The first worker starts before there is work: its refusal is the
+        // module's, and nothing has been promised yet.
+        while self.id == 0 && !self.shared.is_terminated() && !self.seat() {}
         while !self.shared.is_terminated() {
             if self.wait_for_work() {
                 self.work();
@@ -160,6 +158,7 @@ impl Slot {
         match Seat::start(&self.shared, self.id) {
             Ok(seat) => {
                 self.shared.counts.started.fetch_add(1, Ordering::Relaxed);
+                self.set_pid(seat.process.pid());
                 self.seat = Some(seat);
                 self.shared.ready();
                 true
@@ -178,9 +177,17 @@ impl Slot {
         }
     }
 
+    /// Tells who fills this slot; 0 for nobody.
+    fn set_pid(&self, pid: i32) {
+        if let Some(place) = self.shared.pids.get(self.id as usize) {
+            place.store(pid, Ordering::Release);
+        }
+    }
+
     /// Ends a worker that has done its share.
     fn retire(&mut self) {
         let Some(seat) = self.seat.take() else { return };
+        self.set_pid(0);
         let reported = seat.cpu;
         let (ended, _words) = seat.end();
         self.shared.counts.recycled.fetch_add(1, Ordering::Relaxed);
