@@ -26,6 +26,7 @@ pub fn text(plan: &Plan<'_>, spec: &TaskSpec, workers: &Workers, module: &Module
     let abi = spec.targets.first().map_or("", |target| target.abi.as_str());
     row("function", format!("{} ({abi})", name(&shown(spec))));
     row("workers", workers.count.to_string());
+    row("sandbox", plan.sandbox().to_owned());
     row(
         "isolation",
         match spec.isolation {

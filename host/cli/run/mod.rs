@@ -89,11 +89,13 @@ impl Run<'_> {
         let Artifact { file, description, .. } = artifact;
         let pool = Pool::start(Work { artifact: file, description, spec }, plan.pool(workers.count))?;
         let end = self.feed(&plan, items, &pool, writer, listener);
+        // Ending the pool kills its workers: no deaths to be told.
+        let died = pool.stats().workers_died;
         let done = pool.terminate();
         self.stats.workers = Workers {
             started: done.workers_started,
             recycled: done.workers_recycled,
-            died: done.workers_died,
+            died,
             retried: done.retried,
             cpu: done.cpu,
         };

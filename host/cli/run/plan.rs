@@ -15,7 +15,7 @@ use crate::cli::input::{self, ExtraColumns, Format, InputStatus, Reader, Source}
 use crate::cli::output::{OnFailure, Options, OutFormat, RunNames, Target as OutTarget};
 use crate::describe::Description;
 use crate::error::Error;
-use crate::limits::Limits;
+use crate::limits::{Limits, SandboxMode};
 use crate::pool::item::{Body, Item};
 use crate::pool::module::Module;
 use crate::pool::resources::{Machine, Workers};
@@ -172,6 +172,16 @@ impl<'a> Plan<'a> {
             bytes: function.bytes,
             encode: if exact { Encode::Exact } else { Encode::Json },
             extra_fields_ignored: self.args.input.extra_fields == ExtraColumns::Ignore,
+        }
+    }
+
+    /// How hard the lock-down is insisted on, in words.
+    #[must_use]
+    pub fn sandbox(&self) -> &'static str {
+        match self.args.engine.sandbox() {
+            SandboxMode::Enforce => "enforce",
+            SandboxMode::BestEffort => "best-effort",
+            SandboxMode::Off => "off",
         }
     }
 
