@@ -3,12 +3,11 @@
 use std::borrow::Cow;
 
 use crate::describe::Description;
-use crate::runtime::abi::component;
 use crate::runtime::componentize::componentize;
-use crate::runtime::describe;
 use crate::runtime::engine::EngineSpec;
 use crate::runtime::trap::size_text;
 use crate::runtime::validate::{Binary, kind, to_binary, validate};
+use crate::runtime::{describe, describe_component};
 use crate::wire::message::{CompileSetup, Refusal};
 
 /// Compiles a module, a component, or the text of either.
@@ -51,7 +50,7 @@ fn compile_component(
     validate(binary, setup.features, true)?;
     let engine = EngineSpec::compile(setup, true).engine()?;
     let artifact = engine.precompile_component(binary).map_err(uncompilable)?;
-    let description = component::describe(&engine, binary, &artifact)?;
+    let description = describe_component::describe(binary)?;
     Ok((Description { componentized, ..description }, artifact))
 }
 

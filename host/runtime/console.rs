@@ -77,7 +77,11 @@ impl Console {
         self.task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn print(&self, stream: Stream, text: &[u8]) -> Result<(), HostStop> {
+    /// Prints to a stream of the running task.
+    ///
+    /// # Errors
+    /// A captured stdout that grew over its limit: the guest must end.
+    pub fn print(&self, stream: Stream, text: &[u8]) -> Result<(), HostStop> {
         self.page.print(stream, text);
         if stream == Stream::Stdout {
             let mut task = self.task();

@@ -2,6 +2,7 @@
 //! that is kept from task to task.
 
 use std::fs::File;
+use std::io::{Read, Seek};
 use std::sync::Arc;
 
 use wasmtime::{Engine, Extern, Func, Instance, InstancePre, Memory, Module, ModuleExport, Store};
@@ -12,6 +13,7 @@ use crate::runtime::abi::bytes::BytesCall;
 use crate::runtime::abi::command::CommandCall;
 use crate::runtime::abi::core::CoreCall;
 use crate::runtime::console::Console;
+use crate::runtime::descriptors::Files;
 use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
 use crate::runtime::preview1::{self, CoreState, Wasi};
 use crate::runtime::state::State;
@@ -96,7 +98,9 @@ impl CoreGuest {
         let image = module.initialize_copy_on_write_image();
         image.map_err(|error| Refusal::machine(format!("cannot prepare the module's memory: {error:#}")))?;
         let task = &setup.task;
-        let linker = preview1::linker(&module, &grants, task.stub_imports)?;
+        let console = Arc::new(Console::new(Arc::clone(&page), task.limits.max_result));
+        let probe = State::new(0, &page, &console, Wasi::default());
+        let linker = preview1::linker(&module, &grants, task.stub_imports, probe)?;
         let pre = linker.instantiate_pre(&module);
         let pre = pre.map_err(|error| Refusal::module(format!("cannot link the module: {error:#}")))?;
         let reuse = task.isolation == Isolation::Reuse;
@@ -114,7 +118,7 @@ impl CoreGuest {
             ticks: threads::epoch_timeout(limits).map(threads::ticks),
             hostcall_fuel: usize::try_from(largest).unwrap_or(usize::MAX),
             limits: Arc::new(limits.clone()),
-            console: Arc::new(Console::new(Arc::clone(&page), limits.max_result)),
+            console,
             page,
             grants,
             kept: None,
@@ -214,7 +218,7 @@ impl CoreGuest {
     fn fresh(&self, target: &CoreTarget, args: &[String], index: u64) -> Result<Live, Report> {
         let wasi = if self.wasi {
             let (context, clock) = self.grants.preview1(&self.console, args, index);
-            Wasi { context: Some(context), clock }
+            Wasi { context: Some(context), clock, files: Files::new(self.limits.max_write) }
         } else {
             Wasi::default()
         };
@@ -270,11 +274,18 @@ fn keeps(failure: &Failure) -> bool {
 
 /// Maps an artifact, or copies it where its file system forbids to execute.
 fn open(engine: &Engine, artifact: File) -> Result<Module, Refusal> {
+    let copied = artifact.try_clone();
     // SAFETY: artifacts come from our own compile worker through the host's
     // private, authenticated cache, and the file is never written again.
     // There is no safe way to load compiled code.
     let mapped = unsafe { Module::deserialize_open_file(engine, artifact) };
-    mapped.map_err(|error| stale_or_refused(&error))
+    mapped.or_else(|error| {
+        let mut bytes = Vec::new();
+        let read = copied.and_then(|mut file| file.rewind().and_then(|()| file.read_to_end(&mut bytes)));
+        read.map_err(|_| stale_or_refused(&error))?;
+        // SAFETY: as above.
+        unsafe { Module::deserialize(engine, &bytes) }.map_err(|_| stale_or_refused(&error))
+    })
 }
 
 fn target(

@@ -7,8 +7,8 @@ use wasmparser::component_types::{
 };
 use wasmparser::types::{Types, TypesRef};
 use wasmparser::{
-    ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef, Instance,
-    Parser, Payload, PrimitiveValType,
+    BinaryReaderError, ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind,
+    ComponentTypeRef, Instance, Parser, Payload, PrimitiveValType, ValidPayload, Validator, WasmFeatures,
 };
 
 use crate::describe::{Description, Function, Grant, Import, Needs, Shape};
@@ -18,28 +18,51 @@ use crate::wire::message::Refusal;
 /// A type nested deeper than this is not described: descriptions travel as
 /// JSON, whose readers bound the depth of their recursion.
 const MAX_TYPE_DEPTH: usize = 24;
-/// Parts of types that are described for one component: a type that is used
-/// twice in another doubles with every level, and is a tree only here.
-const MAX_TYPE_PARTS: usize = 200_000;
+/// What may be spent on describing the types of one component, in parts and
+/// bytes of names: a type that is used twice in another doubles with every
+/// level, and is a tree only here.
+const TYPE_BUDGET: usize = 1 << 20;
+/// What one part takes of the budget beside its names.
+const PART: usize = 16;
 
 /// The interface of commands, whatever its version.
 const RUN: &str = "wasi:cli/run";
 
-/// Describes a component; `types` are what its validation gave.
+/// Describes a valid component.
 ///
 /// # Errors
-/// A binary that is not the one validated.
-pub fn describe(wasm: &[u8], types: &Types) -> Result<Description, Refusal> {
+/// A binary that is no valid component.
+pub fn describe(wasm: &[u8]) -> Result<Description, Refusal> {
+    let types = types_of(wasm).map_err(unreadable)?;
+    let Some(types) = &types else { return Err(Refusal::module("the component is cut short")) };
     let types = types.as_ref();
     let mut description = Description { shape: Shape::Component, ..Description::default() };
-    let mut walk = Walk { types, parts: MAX_TYPE_PARTS, frames: Vec::new(), sizes: Sizes::default() };
+    let mut walk = Walk { types, budget: TYPE_BUDGET, frames: Vec::new(), sizes: Sizes::default() };
     for payload in Parser::new(0).parse_all(wasm) {
         let described = payload.and_then(|payload| walk.payload(payload, &mut description));
-        described.map_err(|error| Refusal::module(format!("cannot read the component: {error}")))?;
+        described.map_err(unreadable)?;
     }
     description.needs = walk.sizes.needs;
     description.memory_minimum = walk.sizes.memory_bytes;
     Ok(description)
+}
+
+fn unreadable(error: BinaryReaderError) -> Refusal {
+    Refusal::module(format!("cannot read the component: {error}"))
+}
+
+/// The types of a component, without a look at the bodies of its functions.
+/// What may be used in it was decided by its validation: all is taken here.
+fn types_of(wasm: &[u8]) -> wasmparser::Result<Option<Types>> {
+    let mut validator = Validator::new_with_features(WasmFeatures::all());
+    let mut outermost = None;
+    for payload in Parser::new(0).parse_all(wasm) {
+        // Nested modules and components end first.
+        if let ValidPayload::End(types) = validator.payload(&payload?)? {
+            outermost = Some(types);
+        }
+    }
+    Ok(outermost)
 }
 
 /// What answers an import of this name.
@@ -120,7 +143,7 @@ struct Open {
 
 struct Walk<'a> {
     types: TypesRef<'a>,
-    parts: usize,
+    budget: usize,
     frames: Vec<Open>,
     sizes: Sizes,
 }
@@ -294,11 +317,12 @@ impl Walk<'_> {
             ComponentValType::Primitive(primitive) => return primitive_ty(primitive),
             ComponentValType::Type(id) => id,
         };
-        if depth == MAX_TYPE_DEPTH || self.parts == 0 {
+        let types = self.types;
+        let price = PART + names_in(&types[id]);
+        if depth == MAX_TYPE_DEPTH || self.budget < price {
             return Ty::Unsupported("too large a type".to_owned());
         }
-        self.parts -= 1;
-        let types = self.types;
+        self.budget -= price;
         let mut inner = |ty: ComponentValType| self.ty(ty, depth + 1);
         match &types[id] {
             ComponentDefinedType::Primitive(primitive) => primitive_ty(*primitive),
@@ -328,6 +352,20 @@ impl Walk<'_> {
             ComponentDefinedType::Map { .. } => Ty::Unsupported("a map".to_owned()),
             ComponentDefinedType::FixedLengthList { .. } => Ty::Unsupported("a list of fixed length".to_owned()),
         }
+    }
+}
+
+/// Bytes of the names that a type brings itself.
+fn names_in(ty: &ComponentDefinedType) -> usize {
+    let sum = |names: &mut dyn Iterator<Item = usize>| names.map(|length| length + PART).sum();
+    match ty {
+        ComponentDefinedType::Record(record) => sum(&mut record.fields.keys().map(|name| name.len())),
+        ComponentDefinedType::Variant(variant) => sum(&mut variant.cases.keys().map(|name| name.len())),
+        ComponentDefinedType::Flags(names) | ComponentDefinedType::Enum(names) => {
+            sum(&mut names.iter().map(|name| name.len()))
+        }
+        ComponentDefinedType::Tuple(tuple) => tuple.types.len() * PART,
+        _ => 0,
     }
 }
 

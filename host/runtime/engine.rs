@@ -116,6 +116,9 @@ impl EngineSpec {
         config.memory_init_cow(true);
         config.parallel_compilation(matches!(self.role, Role::Compile));
         if let Role::Run { needs, memory } = self.role {
+            // Nothing is compiled here; making the compiler would cost a
+            // third of a worker's start.
+            config.enable_compiler(false);
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(needs, memory)));
         }
         config
@@ -160,9 +163,12 @@ fn pooling(needs: Needs, memory: u64) -> PoolingAllocationConfig {
     pool.total_core_instances(slots(needs.instances));
     pool.total_component_instances(MIN_SLOTS);
     pool.total_memories(slots(needs.memories));
-    pool.total_tables(slots(needs.tables));
+    // Slots of tables are writable memory from the start: only small ones are
+    // kept in reserve.
+    let large = needs.table_elements > TABLE_ELEMENTS;
+    pool.total_tables(if large { needs.tables.saturating_add(1) } else { slots(needs.tables) });
     pool.total_gc_heaps(slots(needs.instances));
-    pool.total_stacks(1);
+    pool.total_stacks(0);
     pool.max_unused_warm_slots(slots(needs.instances));
     pool.max_memories_per_module(needs.memories.max(1));
     pool.max_tables_per_module(needs.tables.max(1));

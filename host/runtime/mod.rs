@@ -8,6 +8,7 @@ pub mod console;
 pub mod core_guest;
 pub mod describe;
 pub mod describe_component;
+pub mod descriptors;
 pub mod deterministic;
 pub mod engine;
 pub mod instance;

@@ -1,10 +1,11 @@
 //! Links core modules: WASI preview 1, with exit codes kept whole and sleeps
 //! that follow a virtual clock, and traps for imports that nothing answers.
 
-use wasmtime::{Caller, ExternType, Linker, Memory, Module};
+use wasmtime::{Caller, ExternType, Linker, Memory, Module, Store};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
 
+use crate::runtime::descriptors::{self, Files};
 use crate::runtime::deterministic::VirtualClock;
 use crate::runtime::state::State;
 use crate::runtime::trap::HostStop;
@@ -42,6 +43,8 @@ pub struct Wasi {
     pub context: Option<WasiP1Ctx>,
     /// The virtual clock, under `--deterministic`.
     pub clock: Option<VirtualClock>,
+    /// What the guest did with its descriptors.
+    pub files: Files,
 }
 
 /// State of a core module's store.
@@ -49,7 +52,7 @@ pub type CoreState = State<Wasi>;
 
 impl State<Wasi> {
     /// The context; one that grants nothing where none was made.
-    fn preview1(&mut self) -> &mut WasiP1Ctx {
+    pub(super) fn preview1(&mut self) -> &mut WasiP1Ctx {
         self.wasi.context.get_or_insert_with(|| WasiCtxBuilder::new().build_p1())
     }
 }
@@ -60,12 +63,13 @@ pub fn imported(module: &Module) -> bool {
     module.imports().any(|import| import.module() == MODULE)
 }
 
-/// A linker with everything that `module` may import.
+/// A linker with everything that `module` may import. `probe` is state for a
+/// store in which definitions are looked up and nothing runs.
 ///
 /// # Errors
 /// An import that nothing answers: always, or with `stub` only where it is no
 /// function.
-pub fn linker(module: &Module, grants: &Grants, stub: bool) -> Result<Linker<CoreState>, Refusal> {
+pub fn linker(module: &Module, grants: &Grants, stub: bool, probe: CoreState) -> Result<Linker<CoreState>, Refusal> {
     let mut linker = Linker::new(module.engine());
     if imported(module) {
         p1::add_to_linker_sync(&mut linker, CoreState::preview1).map_err(unlinkable)?;
@@ -73,7 +77,7 @@ pub fn linker(module: &Module, grants: &Grants, stub: bool) -> Result<Linker<Cor
         shadow(&mut linker, grants).map_err(unlinkable)?;
         linker.allow_shadowing(false);
     }
-    answer_unknown(&mut linker, module, stub)?;
+    answer_unknown(&mut linker, module, stub, Store::new(module.engine(), probe))?;
     Ok(linker)
 }
 
@@ -85,6 +89,7 @@ fn shadow(linker: &mut Linker<CoreState>, grants: &Grants) -> wasmtime::Result<(
     linker.func_wrap(MODULE, "proc_exit", |_: Caller<'_, CoreState>, code: i32| -> wasmtime::Result<()> {
         Err(HostStop::Exit(code).into())
     })?;
+    descriptors::shadow(linker, grants)?;
     if grants.no_files() {
         // A C library asks for its first directory when the program first
         // names a file: the one sign that a `--dir` was missed.
@@ -99,13 +104,13 @@ fn shadow(linker: &mut Linker<CoreState>, grants: &Grants) -> wasmtime::Result<(
     Ok(())
 }
 
-fn answer_unknown(linker: &mut Linker<CoreState>, module: &Module, stub: bool) -> Result<(), Refusal> {
+fn answer_unknown(
+    linker: &mut Linker<CoreState>,
+    module: &Module,
+    stub: bool,
+    mut store: Store<CoreState>,
+) -> Result<(), Refusal> {
     let mut unknown = Vec::new();
-    // Only to look definitions up; it runs nothing.
-    let probe_page = crate::wire::page::Page::create(0).map_err(|error| Refusal::machine(error.to_string()))?.0;
-    let page = std::sync::Arc::new(probe_page);
-    let console = std::sync::Arc::new(crate::runtime::console::Console::new(std::sync::Arc::clone(&page), 0));
-    let mut store = wasmtime::Store::new(module.engine(), State::new(0, &page, &console, Wasi::default()));
     for import in module.imports() {
         if linker.get_by_import(&mut store, &import).is_some() {
             continue;

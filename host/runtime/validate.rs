@@ -13,6 +13,11 @@ use crate::wire::message::Refusal;
 /// Most functions that one module defines. The largest real modules have
 /// about 200 000.
 const MAX_FUNCTIONS: u32 = 500_000;
+/// Most functions without a look at their size: each one costs kilobytes of
+/// the compiler's memory, even if it is empty.
+const MAX_SMALL_FUNCTIONS: u32 = 100_000;
+/// What more functions than that must have on average, in bytes.
+const MIN_AVERAGE_BODY: u32 = 16;
 /// Largest body of one function, in bytes.
 const MAX_BODY: usize = 8 << 20;
 /// Deepest nesting of blocks in one function.
@@ -171,6 +176,15 @@ fn check_body(
 fn check_structure(payload: &Payload<'_>, multi_memory: bool) -> Result<(), Invalid> {
     let (count, most, what) = match payload {
         Payload::FunctionSection(section) => (section.count(), MAX_FUNCTIONS, "functions"),
+        Payload::CodeSectionStart { count, size, .. }
+            if *count > MAX_SMALL_FUNCTIONS && size / count < MIN_AVERAGE_BODY =>
+        {
+            return Err(Invalid::Structure(format!(
+                "the module defines {count} functions of {} bytes on average; more than {MAX_SMALL_FUNCTIONS} are \
+                 taken only where they have {MIN_AVERAGE_BODY} or more",
+                size / count
+            )));
+        }
         Payload::TableSection(section) => (section.count(), MAX_TABLES, "tables"),
         Payload::MemorySection(section) if multi_memory => (section.count(), MAX_MEMORIES, "memories"),
         _ => return Ok(()),

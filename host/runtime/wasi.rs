@@ -27,6 +27,7 @@ pub struct Grants {
     seed: Option<u64>,
     scratch: Option<Scratch>,
     no_files: bool,
+    writable: bool,
 }
 
 /// The private directory of the running item.
@@ -67,6 +68,7 @@ impl Grants {
             files: builder.build().filesystem().clone(),
             env: capabilities.env.clone(),
             seed: capabilities.deterministic,
+            writable: capabilities.side_effects() || scratch.is_some(),
             no_files: capabilities.dirs.is_empty() && scratch.is_none(),
             scratch,
         })
@@ -76,6 +78,12 @@ impl Grants {
     #[must_use]
     pub fn no_files(&self) -> bool {
         self.no_files
+    }
+
+    /// Some directory is granted for writing.
+    #[must_use]
+    pub fn writable(&self) -> bool {
+        self.writable
     }
 
     /// Clocks and randomness follow from a seed.

@@ -226,8 +226,7 @@ fn command_results_as_json_and_bytes() {
 /// Prints its second argument.
 fn print_argument() -> String {
     program(
-        r#"(import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
-        (func (export "_start") (local $at i32) (local $end i32)
+        r#"(func (export "_start") (local $at i32) (local $end i32)
           (drop (call $args_get (i32.const 512) (i32.const 1024)))
           (local.set $at (i32.load (i32.const 516)))
           (local.set $end (local.get $at))
@@ -236,17 +235,12 @@ fn print_argument() -> String {
               (local.set $end (i32.add (local.get $end) (i32.const 1))) (br $again))))
           (call $write (i32.const 1) (local.get $at) (i32.sub (local.get $end) (local.get $at))))"#,
     )
-    .replace(super::COMMAND_HEAD, "")
-    .replacen("(module", &format!("(module {IMPORT_ARGS} {}", super::COMMAND_HEAD), 1)
-    .replace(
-        r#"(import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))
-        (func"#,
-        "(func",
+    .replacen(
+        "(module",
+        r#"(module (import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))"#,
+        1,
     )
 }
-
-const IMPORT_ARGS: &str =
-    r#"(import "wasi_snapshot_preview1" "args_get" (func $args_get (param i32 i32) (result i32)))"#;
 
 #[test]
 fn placeholders_put_items_into_arguments() {

@@ -204,3 +204,67 @@ fn real_sleeps_pass_real_time_under_a_runtime() {
     bench.value("1");
     assert!(begin.elapsed() >= std::time::Duration::from_millis(20));
 }
+
+/// Creates a file and writes 100 bytes to it until that fails; exits with the
+/// errno of that.
+fn filler() -> String {
+    opener("b.txt", 1, true).replace(
+        "(func (export \"_start\")",
+        r#"(func $fill (param $fd i32) (local $e i32)
+          (loop $l
+            (i32.store (i32.const 0) (i32.const 1024))
+            (i32.store (i32.const 4) (i32.const 100))
+            (local.set $e (call $fd_write (local.get $fd) (i32.const 0) (i32.const 1) (i32.const 8)))
+            (br_if $l (i32.eqz (local.get $e))))
+          (call $proc_exit (local.get $e)))
+        (func (export "_start")"#,
+    )
+}
+
+#[test]
+fn files_grow_no_further_than_max_write() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let mut task = granted(dir.path(), Access::ReadWrite);
+    task.limits.max_write = 1_050;
+    let wat = filler().replace("(call $write (i32.load (i32.const 12)) (i32.const 64) (i32.const 5))", {
+        "(call $fill (i32.load (i32.const 12)))"
+    });
+    let failure = must_load(&wat, task).failure("1");
+    assert_eq!((failure.kind, failure.detail.code), (Kind::Exit, Some(51)));
+    assert_eq!(failure.detail.denied, ["--max-write"]);
+    assert_eq!(fs::metadata(dir.path().join("b.txt")).expect("there").len(), 1_000);
+}
+
+#[test]
+fn a_file_moved_onto_stdout_is_a_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let wat = opener("b.txt", 1, true)
+        .replacen(
+            "(module",
+            r#"(module (import "wasi_snapshot_preview1" "fd_renumber" (func $renumber (param i32 i32) (result i32)))"#,
+            1,
+        )
+        .replace(
+            "(call $write (i32.load (i32.const 12)) (i32.const 64) (i32.const 5))",
+            "(drop (call $renumber (i32.load (i32.const 12)) (i32.const 1)))",
+        );
+    let mut task = granted(dir.path(), Access::ReadWrite);
+    assert_eq!(must_load(&wat, task.clone()).value("1"), r#""""#);
+    assert_eq!(fs::read(dir.path().join("b.txt")).expect("there"), b"b.");
+    fs::remove_file(dir.path().join("b.txt")).expect("removed");
+    task.limits.max_write = 1;
+    must_load(&wat, task).value("1");
+    assert_eq!(fs::metadata(dir.path().join("b.txt")).expect("there").len(), 0);
+}
+
+#[test]
+fn a_print_from_outside_memory_is_an_error_of_the_guests() {
+    let wat = program(
+        r#"(func (export "_start")
+          (i32.store (i32.const 0) (i32.const 0x7fffffff)) (i32.store (i32.const 4) (i32.const 10))
+          (call $proc_exit (call $fd_write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8))))"#,
+    );
+    assert_eq!(must_load(&wat, command()).failure("1").detail.code, Some(21));
+    let wat = wat.replace("(i32.const 0) (i32.const 1) (i32.const 8)", "(i32.const -4) (i32.const 2000) (i32.const 8)");
+    assert_eq!(must_load(&wat, command()).failure("1").detail.code, Some(28));
+}

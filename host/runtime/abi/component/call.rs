@@ -1,0 +1,310 @@
+//! One function of a component: how items become its arguments and its result
+//! a value. Signatures over one or two strings or lists of numbers have a typed
+//! path that touches no element by itself; all others go through dynamic
+//! values.
+
+use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, Lower, Val};
+
+use crate::describe::Function;
+use crate::limits::Limits;
+use crate::outcome::{Failure, Form, Kind};
+use crate::runtime::abi::component::Live;
+use crate::runtime::abi::component::blob::Blob;
+use crate::runtime::abi::component::val::{from_val, to_val};
+use crate::runtime::abi::payload::{bad_input, bad_output};
+use crate::runtime::instance::TaskInput;
+use crate::runtime::trap;
+use crate::value::args::Plan;
+use crate::value::json::{self, WriteError};
+use crate::value::ty::Ty;
+use crate::value::{Value, ValueError};
+use crate::wire::message::{BytesAs, Encode, ItemForm, Refusal, TaskSpec};
+
+/// A function, ready to be called.
+#[derive(Debug)]
+pub struct FunctionCall {
+    export: ComponentExportIndex,
+    plan: Plan,
+    params: Vec<Ty>,
+    result: Option<Ty>,
+    typed: Option<Typed>,
+    writer: Writer,
+}
+
+/// A signature that has a typed path: blobs in, one blob or number out.
+#[derive(Clone, Copy, Debug)]
+struct Typed {
+    gives: Gives,
+    /// It gives a `result` whose error is a blob.
+    fallible: bool,
+}
+
+/// What a typed path gives.
+#[derive(Clone, Copy, Debug)]
+enum Gives {
+    Blob,
+    Bool,
+    S32,
+    U32,
+    S64,
+    U64,
+    F32,
+    F64,
+}
+
+impl Gives {
+    fn of(ty: &Ty) -> Option<Self> {
+        match ty {
+            Ty::Bool => Some(Self::Bool),
+            Ty::S32 => Some(Self::S32),
+            Ty::U32 => Some(Self::U32),
+            Ty::S64 => Some(Self::S64),
+            Ty::U64 => Some(Self::U64),
+            Ty::F32 => Some(Self::F32),
+            Ty::F64 => Some(Self::F64),
+            ty => Blob::carries(ty).then_some(Self::Blob),
+        }
+    }
+}
+
+impl Typed {
+    fn of(params: &[Ty], result: Option<&Ty>) -> Option<Self> {
+        if !matches!(params.len(), 1 | 2) || !params.iter().all(Blob::carries) {
+            return None;
+        }
+        match result? {
+            Ty::Result(Some(ok), Some(err)) if Blob::carries(err) => {
+                Some(Self { gives: Gives::of(ok)?, fallible: true })
+            }
+            plain => Some(Self { gives: Gives::of(plain)?, fallible: false }),
+        }
+    }
+}
+
+/// What the engine gives by a typed path.
+trait Given: Lift + 'static {
+    fn into_value(self) -> Value;
+}
+
+macro_rules! given {
+    ($($rust:ty => $kind:ident),*) => {
+        $(impl Given for $rust {
+            fn into_value(self) -> Value {
+                Value::$kind(self)
+            }
+        })*
+    };
+}
+given! { bool => Bool, i32 => S32, u32 => U32, i64 => S64, u64 => U64, f32 => F32, f64 => F64 }
+
+impl Given for Blob<'static> {
+    fn into_value(self) -> Value {
+        Blob::into_value(self)
+    }
+}
+
+/// How values are written.
+#[derive(Debug)]
+struct Writer {
+    bytes: BytesAs,
+    encode: Encode,
+    limits: Limits,
+}
+
+/// Longest part of a guest's own error that its message quotes, in bytes.
+const MAX_MESSAGE: usize = 4096;
+/// Longest error that its detail carries as a value, in bytes.
+const MAX_VALUE: usize = 1 << 20;
+
+impl FunctionCall {
+    /// Plans calls of a function.
+    ///
+    /// # Errors
+    /// A type that JSON cannot carry, or parameters that items do not fit.
+    pub fn new(function: &Function, export: ComponentExportIndex, task: &TaskSpec) -> Result<Self, Refusal> {
+        let name = function.path();
+        for field in &function.ty.params {
+            if let Some(ty) = field.ty.unsupported() {
+                let parameter = &field.name;
+                let message = format!("parameter {parameter:?} of {name:?} is {ty}, which JSON cannot carry");
+                return Err(Refusal::module(message));
+            }
+        }
+        let result = function.ty.results.first().cloned();
+        if let Some(ty) = result.as_ref().and_then(Ty::unsupported) {
+            return Err(Refusal::module(format!("the result of {name:?} is {ty}, which JSON cannot carry")));
+        }
+        let plan = Plan::new(&function.ty.params, task.spread, &task.with, task.extra_fields_ignored)
+            .map_err(|error| Refusal::module(format!("{name:?}: {}", error.message)))?;
+        let params: Vec<Ty> = function.ty.params.iter().map(|field| field.ty.clone()).collect();
+        let typed = Typed::of(&params, result.as_ref());
+        let writer = Writer { bytes: task.bytes, encode: task.encode, limits: task.limits.clone() };
+        Ok(Self { export, plan, params, result, typed, writer })
+    }
+
+    /// Calls the function with what an item gives; the value is appended to
+    /// `out`.
+    ///
+    /// # Errors
+    /// Whatever kept the task from a value.
+    pub fn run(&self, live: &mut Live, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Result<Form, Failure> {
+        let Some(typed) = self.typed else { return self.run_dynamic(live, task, out) };
+        let mut blobs = self.blobs(task)?.into_iter();
+        let result = match (blobs.next(), blobs.next()) {
+            (Some(first), None) => self.run_typed(live, typed, (first,)),
+            (Some(first), Some(second)) => self.run_typed(live, typed, (first, second)),
+            (None, _) => Err(bad_input(ValueError::new("no arguments"))),
+        };
+        self.give(result?, out)
+    }
+
+    fn blobs<'i>(&self, task: &TaskInput<'i>) -> Result<Vec<Blob<'i>>, Failure> {
+        if task.form == ItemForm::Raw {
+            match self.plan.sole() {
+                Some(ty) if ty.is_bytes() => return Ok(vec![Blob::Bytes(task.item.into())]),
+                Some(Ty::String) if let Ok(text) = std::str::from_utf8(task.item) => {
+                    return Ok(vec![Blob::Text(text.into())]);
+                }
+                _ => {}
+            }
+        }
+        let values = self.plan.arguments(task.item, task.form).map_err(bad_input)?;
+        let blobs = values.into_iter().map(Blob::of).collect::<Option<_>>();
+        blobs.ok_or_else(|| bad_input(ValueError::new("expected strings or lists of numbers")))
+    }
+
+    fn run_typed<P>(&self, live: &mut Live, typed: Typed, params: P) -> Result<Value, Failure>
+    where
+        P: ComponentNamedList + Lower,
+    {
+        match typed.gives {
+            Gives::Blob => self.call::<P, Blob<'static>>(live, typed, params),
+            Gives::Bool => self.call::<P, bool>(live, typed, params),
+            Gives::S32 => self.call::<P, i32>(live, typed, params),
+            Gives::U32 => self.call::<P, u32>(live, typed, params),
+            Gives::S64 => self.call::<P, i64>(live, typed, params),
+            Gives::U64 => self.call::<P, u64>(live, typed, params),
+            Gives::F32 => self.call::<P, f32>(live, typed, params),
+            Gives::F64 => self.call::<P, f64>(live, typed, params),
+        }
+    }
+
+    fn call<P, R>(&self, live: &mut Live, typed: Typed, params: P) -> Result<Value, Failure>
+    where
+        P: ComponentNamedList + Lower,
+        R: Given,
+    {
+        let Live { instance, store, .. } = live;
+        let called = if typed.fallible {
+            let func = instance.get_typed_func::<P, (Result<R, Blob<'static>>,)>(&mut *store, &self.export);
+            func.and_then(|func| func.call(store, params)).map(|(result,)| {
+                let boxed = |value| Some(Box::new(value));
+                Value::Result(result.map(|ok| boxed(ok.into_value())).map_err(|err| boxed(err.into_value())))
+            })
+        } else {
+            let func = instance.get_typed_func::<P, (R,)>(&mut *store, &self.export);
+            func.and_then(|func| func.call(store, params)).map(|(result,)| result.into_value())
+        };
+        called.map_err(|error| live.failure(&error))
+    }
+
+    fn run_dynamic(&self, live: &mut Live, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Result<Form, Failure> {
+        let values = self.plan.arguments(task.item, task.form).map_err(bad_input)?;
+        let params = values.into_iter().zip(&self.params).map(|(value, ty)| to_val(value, ty));
+        let params = params.collect::<Result<Vec<Val>, _>>().map_err(bad_input)?;
+        let Some(func) = live.instance.get_func(&mut live.store, self.export) else {
+            return Err(bad_output("the function is gone"));
+        };
+        let mut results = [Val::Bool(false)];
+        let results = &mut results[..usize::from(self.result.is_some())];
+        func.call(&mut live.store, &params, results).map_err(|error| live.failure(&error))?;
+        let (Some(ty), [result]) = (&self.result, results) else {
+            out.extend_from_slice(b"null");
+            return Ok(Form::Json);
+        };
+        let result = std::mem::replace(result, Val::Bool(false));
+        self.give(from_val(result, ty).map_err(unfit_output)?, out)
+    }
+
+    /// Writes a result; a `result` at the top is the task's own success or
+    /// failure.
+    fn give(&self, result: Value, out: &mut Vec<u8>) -> Result<Form, Failure> {
+        let Some(ty) = &self.result else { return Err(bad_output("a result of a function that gives none")) };
+        match (result, ty) {
+            (Value::Result(Ok(payload)), Ty::Result(ok, _)) => match (payload, ok) {
+                (Some(value), Some(ty)) => self.writer.value(*value, ty, out),
+                _ => {
+                    out.extend_from_slice(b"null");
+                    Ok(Form::Json)
+                }
+            },
+            (Value::Result(Err(payload)), Ty::Result(_, err)) => {
+                Err(self.guest_error(payload.as_deref().zip(err.as_deref())))
+            }
+            (value, ty) => self.writer.value(value, ty, out),
+        }
+    }
+
+    /// The failure that a task reported by itself.
+    fn guest_error(&self, error: Option<(&Value, &Ty)>) -> Failure {
+        let Some((error, ty)) = error else { return Failure::new(Kind::Error, "the task failed without a message") };
+        let mut json = Vec::new();
+        let written = json::write_within(error, ty, self.writer.bytes, MAX_VALUE, &mut json);
+        let message = match error {
+            Value::String(text) if text.is_empty() => "the task failed without a message".to_owned(),
+            Value::String(text) => text[..text.floor_char_boundary(MAX_MESSAGE)].to_owned(),
+            _ => String::from_utf8_lossy(&json[..json.len().min(MAX_MESSAGE)]).into_owned(),
+        };
+        Failure::new(Kind::Error, message).with(|detail| {
+            detail.value = written.ok().and_then(|()| serde_json::from_slice(&json).ok());
+        })
+    }
+}
+
+impl Writer {
+    fn value(&self, value: Value, ty: &Ty, out: &mut Vec<u8>) -> Result<Form, Failure> {
+        match value {
+            Value::Bytes(bytes) => self.bytes(bytes, out),
+            Value::String(text) => self.text(&text, out),
+            value => self.json(&value, ty, out),
+        }
+    }
+
+    fn bytes(&self, bytes: Vec<u8>, out: &mut Vec<u8>) -> Result<Form, Failure> {
+        self.check(bytes.len())?;
+        if self.encode == Encode::Exact {
+            out.extend_from_slice(&bytes);
+            return Ok(Form::Bytes);
+        }
+        self.json(&Value::Bytes(bytes), &Ty::List(Box::new(Ty::U8)), out)
+    }
+
+    fn text(&self, text: &str, out: &mut Vec<u8>) -> Result<Form, Failure> {
+        self.check(text.len())?;
+        if self.encode == Encode::Exact {
+            out.extend_from_slice(text.as_bytes());
+            return Ok(Form::Text);
+        }
+        let before = out.len();
+        json::write_string(text, out);
+        self.check(out.len() - before)?;
+        Ok(Form::Json)
+    }
+
+    fn json(&self, value: &Value, ty: &Ty, out: &mut Vec<u8>) -> Result<Form, Failure> {
+        let limit = usize::try_from(self.limits.max_result).unwrap_or(usize::MAX);
+        match json::write_within(value, ty, self.bytes, out.len().saturating_add(limit), out) {
+            Ok(()) => Ok(Form::Json),
+            Err(WriteError::TooLong(_)) => Err(trap::result_too_large(&self.limits)),
+            Err(WriteError::Unfit(error)) => Err(unfit_output(error)),
+        }
+    }
+
+    fn check(&self, length: usize) -> Result<(), Failure> {
+        if length as u64 > self.limits.max_result { Err(trap::result_too_large(&self.limits)) } else { Ok(()) }
+    }
+}
+
+fn unfit_output(error: ValueError) -> Failure {
+    bad_output(error.to_string()).with(|detail| detail.path = Some(error.path))
+}

@@ -1,0 +1,182 @@
+//! Links components: WASI 0.2's command-line world, sleeps that follow a
+//! virtual clock, and traps for imports that nothing answers.
+
+use wasmtime::StoreContextMut;
+use wasmtime::component::types::{ComponentInstance, ComponentItem};
+use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceTable, ResourceType};
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait};
+
+use crate::describe::Grant;
+use crate::runtime::describe_component::grant;
+use crate::runtime::deterministic::VirtualClock;
+use crate::runtime::state::State;
+use crate::runtime::trap::HostStop;
+use crate::runtime::wasi::{Grants, MAX_HANDLES};
+use crate::wire::message::Refusal;
+
+/// The interface of clocks, in the version that the engine's WASI defines.
+const MONOTONIC_CLOCK: &str = "wasi:clocks/monotonic-clock@0.2.12";
+
+/// WASI of a component's store.
+#[derive(Default)]
+pub struct Wasi {
+    parts: Option<(WasiCtx, ResourceTable)>,
+    clock: Option<VirtualClock>,
+}
+
+/// State of a component's store.
+pub type ComponentState = State<Wasi>;
+
+impl Wasi {
+    /// WASI over a context, with its virtual clock where it has one.
+    #[must_use]
+    pub fn new(context: WasiCtx, clock: Option<VirtualClock>) -> Self {
+        Self { parts: Some((context, table())), clock }
+    }
+}
+
+fn table() -> ResourceTable {
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(MAX_HANDLES);
+    table
+}
+
+impl WasiView for ComponentState {
+    /// The context; one that grants nothing where none was made.
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let (ctx, table) = self.wasi.parts.get_or_insert_with(|| (WasiCtxBuilder::new().build(), table()));
+        WasiCtxView { ctx, table }
+    }
+}
+
+/// Whether a component imports anything of WASI.
+#[must_use]
+pub fn imports_wasi(component: &Component) -> bool {
+    let ty = component.component_type();
+    ty.imports(component.engine()).any(|(name, _)| grant(name) != Grant::Unknown)
+}
+
+/// A linker with everything that `component` may import.
+///
+/// # Errors
+/// An import that nothing answers: always, or with `stub` only where it is
+/// neither a function nor an interface.
+pub fn linker(component: &Component, grants: &Grants, stub: bool) -> Result<Linker<ComponentState>, Refusal> {
+    let mut linker = Linker::new(component.engine());
+    if imports_wasi(component) {
+        wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(unlinkable)?;
+    }
+    if grants.deterministic() {
+        linker.allow_shadowing(true);
+        sleep_virtually(&mut linker).map_err(unlinkable)?;
+        linker.allow_shadowing(false);
+    }
+    answer_unknown(&mut linker, component, stub)?;
+    Ok(linker)
+}
+
+/// What keeps a component from being linked.
+pub fn unlinkable(error: wasmtime::Error) -> Refusal {
+    Refusal::module(format!("cannot link the component: {error:#}"))
+}
+
+/// The end of a sleep on a virtual clock: to wait for it passes the time.
+struct Deadline {
+    clock: VirtualClock,
+    when_ns: u64,
+}
+
+#[async_trait]
+impl Pollable for Deadline {
+    async fn ready(&mut self) {
+        self.clock.advance(self.when_ns.saturating_sub(self.clock.elapsed_ns()));
+    }
+}
+
+fn sleep_virtually(linker: &mut Linker<ComponentState>) -> wasmtime::Result<()> {
+    let mut clocks = linker.instance(MONOTONIC_CLOCK)?;
+    clocks.func_wrap("subscribe-instant", |store: StoreContextMut<'_, ComponentState>, (when_ns,): (u64,)| {
+        Ok((deadline(store, |_| when_ns)?,))
+    })?;
+    clocks.func_wrap("subscribe-duration", |store: StoreContextMut<'_, ComponentState>, (wait_ns,): (u64,)| {
+        Ok((deadline(store, |clock| clock.elapsed_ns().saturating_add(wait_ns))?,))
+    })
+}
+
+fn deadline(
+    mut store: StoreContextMut<'_, ComponentState>,
+    when: impl FnOnce(&VirtualClock) -> u64,
+) -> wasmtime::Result<Resource<DynPollable>> {
+    let state = store.data_mut();
+    let clock = state.wasi.clock.clone().unwrap_or_default();
+    let when_ns = when(&clock);
+    let table = state.ctx().table;
+    let deadline = table.push(Deadline { clock, when_ns })?;
+    subscribe(table, deadline)
+}
+
+/// A resource that only a stub could make.
+enum Stub {}
+
+fn answer_unknown(linker: &mut Linker<ComponentState>, component: &Component, stub: bool) -> Result<(), Refusal> {
+    let engine = component.engine();
+    let ty = component.component_type();
+    let mut unknown = Vec::new();
+    for (name, import) in ty.imports(engine) {
+        if grant(name) != Grant::Unknown || matches!(import.ty, ComponentItem::Type(_)) {
+            continue;
+        }
+        match import.ty {
+            ComponentItem::CoreFunc(_) | ComponentItem::Module(_) | ComponentItem::Component(_) => {
+                return Err(Refusal::module(format!("the component imports {name:?}, which is no function")));
+            }
+            item if stub => stub_item(&mut linker.root(), engine, name, name, &item).map_err(unlinkable)?,
+            _ => unknown.push(name.to_owned()),
+        }
+    }
+    let Some(name) = unknown.first() else { return Ok(()) };
+    let more = match unknown.len() - 1 {
+        0 => String::new(),
+        more => format!(" (and {more} more)"),
+    };
+    Err(Refusal::module(format!(
+        "the component imports {name:?}{more}, which nothing answers; --stub-imports makes it trap when called"
+    )))
+}
+
+/// Defines an import so that it links, and traps when it is called.
+fn stub_item(
+    linker: &mut LinkerInstance<'_, ComponentState>,
+    engine: &wasmtime::Engine,
+    name: &str,
+    path: &str,
+    item: &ComponentItem,
+) -> wasmtime::Result<()> {
+    match item {
+        ComponentItem::ComponentFunc(_) => {
+            let stop = HostStop::Denied { import: path.to_owned() };
+            linker.func_new(name, move |_, _, _, _| Err(stop.clone().into()))
+        }
+        ComponentItem::Resource(_) => linker.resource(name, ResourceType::host::<Stub>(), |_, _| Ok(())),
+        ComponentItem::ComponentInstance(instance) => stub_instance(linker, engine, name, path, instance),
+        ComponentItem::CoreFunc(_)
+        | ComponentItem::Module(_)
+        | ComponentItem::Component(_)
+        | ComponentItem::Type(_) => Ok(()),
+    }
+}
+
+fn stub_instance(
+    linker: &mut LinkerInstance<'_, ComponentState>,
+    engine: &wasmtime::Engine,
+    name: &str,
+    path: &str,
+    instance: &ComponentInstance,
+) -> wasmtime::Result<()> {
+    let mut inner = linker.instance(name)?;
+    for (export, item) in instance.exports(engine) {
+        stub_item(&mut inner, engine, export, &format!("{path}/{export}"), &item.ty)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,311 @@
+//! Components: loaded once, then one store and instance per task, or one that
+//! is kept from task to task.
+
+mod blob;
+mod call;
+mod link;
+#[cfg(test)]
+mod tests;
+mod val;
+
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+
+use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre};
+use wasmtime::{Engine, Store, Trap, WasmBacktrace};
+
+use crate::describe::Description;
+use crate::limits::{Isolation, Limits, MIB};
+use crate::outcome::{Failure, Form, Kind};
+use crate::runtime::abi::command::CommandCall;
+use crate::runtime::abi::component::call::FunctionCall;
+use crate::runtime::abi::component::link::{ComponentState, Wasi};
+use crate::runtime::abi::payload::bad_output;
+use crate::runtime::console::Console;
+use crate::runtime::describe_component::is_run;
+use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
+use crate::runtime::state::State;
+use crate::runtime::threads;
+use crate::runtime::trap::{self, HostStop, Phase};
+use crate::runtime::wasi::Grants;
+use crate::wire::message::{Abi, Refusal, RunSetup, Target};
+use crate::wire::page::Page;
+
+/// What a host call may move beyond an item or a result, in bytes.
+const HOSTCALL_SLACK: u64 = MIB;
+/// Most resources that a component and its host share at once.
+const MAX_COMPONENT_HANDLES: usize = 1024;
+
+/// A loaded component.
+pub struct ComponentGuest {
+    pre: InstancePre<ComponentState>,
+    targets: Vec<Call>,
+    wasi: bool,
+    reuse: bool,
+    limits: Arc<Limits>,
+    ticks: Option<u64>,
+    hostcall_fuel: usize,
+    page: Arc<Page>,
+    console: Arc<Console>,
+    grants: Arc<Grants>,
+    kept: Option<Live>,
+}
+
+enum Call {
+    Function(FunctionCall),
+    Command(ComponentExportIndex, CommandCall),
+}
+
+/// An instance and its store.
+pub struct Live {
+    /// The store.
+    pub store: Store<ComponentState>,
+    /// The instance in it.
+    pub instance: Instance,
+    limits: Arc<Limits>,
+}
+
+impl Live {
+    /// The failure that an engine error in a call is.
+    #[must_use]
+    pub fn failure(&self, error: &wasmtime::Error) -> Failure {
+        let guests_own = error.is::<Trap>()
+            || error.is::<HostStop>()
+            || error.is::<WasmBacktrace>()
+            || trap::exit_code(error).is_some();
+        if guests_own {
+            return trap::failure(error, self.store.data(), &self.limits, Phase::Task);
+        }
+        // No guest was running: the engine refused to copy what the guest gave.
+        let failure = if error.to_string().contains("fuel allocated for hostcalls") {
+            trap::result_too_large(&self.limits)
+        } else {
+            bad_output(format!("the function broke the rules of passing values: {}", error.root_cause()))
+        };
+        trap::finish(failure, self.store.data(), Phase::Task)
+    }
+}
+
+impl ComponentGuest {
+    /// Loads an artifact and looks up everything that tasks need.
+    ///
+    /// # Errors
+    /// A stale artifact, an import that nothing answers, a function that is
+    /// not there or does not fit.
+    pub fn load(
+        engine: &Engine,
+        artifact: File,
+        setup: &RunSetup,
+        page: Arc<Page>,
+        grants: Arc<Grants>,
+    ) -> Result<Self, Refusal> {
+        let component = open(engine, artifact)?;
+        let image = component.initialize_copy_on_write_image();
+        image.map_err(|error| Refusal::machine(format!("cannot prepare the component's memory: {error:#}")))?;
+        let task = &setup.task;
+        let linker = link::linker(&component, &grants, task.stub_imports)?;
+        let pre = linker.instantiate_pre(&component).map_err(link::unlinkable)?;
+        let targets = task.targets.iter().map(|target| find(&component, target, setup, &grants));
+        let targets = targets.collect::<Result<_, _>>()?;
+        let limits = &task.limits;
+        let largest = limits.max_item.max(limits.max_result).saturating_add(HOSTCALL_SLACK);
+        Ok(Self {
+            pre,
+            targets,
+            wasi: link::imports_wasi(&component),
+            reuse: task.isolation == Isolation::Reuse,
+            ticks: threads::epoch_timeout(limits).map(threads::ticks),
+            hostcall_fuel: usize::try_from(largest).unwrap_or(usize::MAX),
+            limits: Arc::new(limits.clone()),
+            console: Arc::new(Console::new(Arc::clone(&page), limits.max_result)),
+            page,
+            grants,
+            kept: None,
+        })
+    }
+
+    /// Whether guests may wait in WASI calls.
+    #[must_use]
+    pub fn uses_wasi(&self) -> bool {
+        self.wasi
+    }
+
+    /// Runs one task; the value's bytes are appended to `out`.
+    pub fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
+        let kept = self.kept.take();
+        let before = out.len();
+        let (report, live) = match self.targets.get(usize::from(task.function)) {
+            None => (Report::failed(Failure::new(Kind::BadInput, "no such function in this pool")), None),
+            // A program's instance is spent when it returns.
+            Some(Call::Command(export, call)) => (self.run_command(*export, call, task, out), None),
+            Some(Call::Function(call)) => self.run_function(call, kept, task, out),
+        };
+        if report.result.is_err() {
+            out.truncate(before);
+        }
+        if self.reuse {
+            let keeps = |failure: &Failure| matches!(failure.kind, Kind::Error | Kind::BadInput);
+            self.kept = live.filter(|_| report.result.as_ref().map_or_else(keeps, |_| true));
+        }
+        report
+    }
+
+    fn run_function(
+        &self,
+        call: &FunctionCall,
+        kept: Option<Live>,
+        task: &TaskInput<'_>,
+        out: &mut Vec<u8>,
+    ) -> (Report, Option<Live>) {
+        self.console.begin();
+        let live = match kept {
+            Some(mut live) => {
+                live.store.data_mut().restart();
+                self.arm(&mut live.store).map(|()| live).map_err(Report::failed)
+            }
+            None => self.fresh(&[], task.index),
+        };
+        match live {
+            Err(report) => (report, None),
+            Ok(mut live) => {
+                let result = call.run(&mut live, task, out);
+                (self.report(&live.store, result, false), Some(live))
+            }
+        }
+    }
+
+    fn run_command(
+        &self,
+        export: ComponentExportIndex,
+        call: &CommandCall,
+        task: &TaskInput<'_>,
+        out: &mut Vec<u8>,
+    ) -> Report {
+        let invocation = match call.invocation(task) {
+            Ok(invocation) => invocation,
+            Err(failure) => return Report::failed(failure),
+        };
+        self.console.begin_command(invocation.stdin, call.captures());
+        let mut live = match self.fresh(&invocation.args, task.index) {
+            Ok(live) => live,
+            Err(report) => return report,
+        };
+        let ended = run_program(&mut live, export);
+        let scratch = self.grants.scratch();
+        let result = self.console.finish_command(|stdout| ended.and_then(|()| call.result(stdout, scratch, out)));
+        self.report(&live.store, result, call.captures())
+    }
+
+    /// A new store and instance.
+    fn fresh(&self, args: &[String], index: u64) -> Result<Live, Report> {
+        let wasi = if self.wasi {
+            let (context, clock) = self.grants.context(&self.console, args, index);
+            Wasi::new(context, clock)
+        } else {
+            Wasi::default()
+        };
+        let state = State::new(self.limits.memory, &self.page, &self.console, wasi);
+        let mut store = Store::new(self.pre.engine(), state);
+        store.limiter(|state| &mut state.meter);
+        store.set_hostcall_fuel(self.hostcall_fuel);
+        store.set_max_component_handles(MAX_COMPONENT_HANDLES);
+        self.arm(&mut store).map_err(Report::failed)?;
+        match self.pre.instantiate(&mut store) {
+            Ok(instance) => Ok(Live { store, instance, limits: Arc::clone(&self.limits) }),
+            Err(error) => {
+                let failure = trap::failure(&error, store.data(), &self.limits, Phase::Init);
+                Err(self.report(&store, Err(failure), false))
+            }
+        }
+    }
+
+    /// Winds up the task's clock and fuel.
+    fn arm(&self, store: &mut Store<ComponentState>) -> Result<(), Failure> {
+        if let Some(fuel) = self.limits.fuel {
+            let set = store.set_fuel(fuel);
+            set.map_err(|error| Failure::new(Kind::OutOfFuel, format!("cannot count instructions: {error:#}")))?;
+        }
+        if let Some(ticks) = self.ticks {
+            store.set_epoch_deadline(ticks);
+        }
+        Ok(())
+    }
+
+    fn report(&self, store: &Store<ComponentState>, result: Result<Form, Failure>, stdout_is_result: bool) -> Report {
+        let fuel = self.limits.fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0)));
+        Report { result, fuel, peak_memory: store.data().meter.peak(), stdout_is_result }
+    }
+}
+
+/// Runs a program to its end; `run` gives an error for exit code 1.
+fn run_program(live: &mut Live, export: ComponentExportIndex) -> Result<(), Failure> {
+    let func = live.instance.get_typed_func::<(), (Result<(), ()>,)>(&mut live.store, &export);
+    match func.and_then(|func| func.call(&mut live.store, ())) {
+        Ok((Ok(()),)) => Ok(()),
+        Ok((Err(()),)) => {
+            let failure = Failure::new(Kind::Exit, "exit code 1").with(|detail| detail.code = Some(1));
+            Err(trap::finish(failure, live.store.data(), Phase::Task))
+        }
+        Err(error) if trap::exit_code(&error) == Some(0) => Ok(()),
+        Err(error) => Err(live.failure(&error)),
+    }
+}
+
+/// Maps an artifact, or copies it where the worker sees no `/proc`.
+fn open(engine: &Engine, mut artifact: File) -> Result<Component, Refusal> {
+    let path = format!("/proc/self/fd/{}", artifact.as_raw_fd());
+    let loaded = if std::fs::exists(&path).unwrap_or(false) {
+        // SAFETY: artifacts come from our own compile worker through the
+        // host's private, authenticated cache, and the file is never written
+        // again. There is no safe way to load compiled code.
+        unsafe { Component::deserialize_file(engine, path) }
+    } else {
+        let mut bytes = Vec::new();
+        let read = artifact.rewind().and_then(|()| artifact.read_to_end(&mut bytes));
+        read.map_err(|error| Refusal::machine(format!("cannot read the artifact: {error}")))?;
+        // SAFETY: as above.
+        unsafe { Component::deserialize(engine, bytes) }
+    };
+    loaded.map_err(|error| stale_or_refused(&error))
+}
+
+fn find(component: &Component, target: &Target, setup: &RunSetup, grants: &Grants) -> Result<Call, Refusal> {
+    match target.abi {
+        Abi::Component => function(component, target, setup).map(Call::Function),
+        Abi::Command => {
+            let export = program(component, target)?;
+            Ok(Call::Command(export, CommandCall::new(&setup.task, grants.scratch())?))
+        }
+        Abi::Core | Abi::Bytes => Err(Refusal::module("a component's functions have types of their own")),
+    }
+}
+
+fn function(component: &Component, target: &Target, setup: &RunSetup) -> Result<FunctionCall, Refusal> {
+    let Description { functions, .. } = &setup.description;
+    let described = functions.iter().find(|known| known.name == target.name && known.interface == target.interface);
+    let export = lookup(component, target.interface.as_deref(), &target.name);
+    match (described, export) {
+        (Some(described), Some(export)) => FunctionCall::new(described, export, &setup.task),
+        _ => Err(Refusal::module(format!("the component exports no function {:?}", target.name))),
+    }
+}
+
+/// The function of a program: that of `wasi:cli/run`, whatever the command
+/// line called it.
+fn program(component: &Component, target: &Target) -> Result<ComponentExportIndex, Refusal> {
+    let ty = component.component_type();
+    let mut exports = ty.exports(component.engine());
+    let interface = exports.find_map(|(name, _)| is_run(name).then_some(name));
+    let export = interface.and_then(|interface| lookup(component, Some(interface), "run"));
+    export.ok_or_else(|| Refusal::module(format!("{:?} cannot be run as a command: no wasi:cli/run", target.name)))
+}
+
+fn lookup(component: &Component, interface: Option<&str>, name: &str) -> Option<ComponentExportIndex> {
+    let interface = match interface {
+        Some(interface) => Some(component.get_export_index(None, interface)?),
+        None => None,
+    };
+    component.get_export_index(interface.as_ref(), name)
+}

@@ -1,0 +1,198 @@
+//! Preview-1 functions on descriptors, with two things put before
+//! wasmtime-wasi's own: the standard streams are written without a detour
+//! through its tables, and writes to files count against `--max-write`.
+
+use wasmtime::{Caller, Extern, Linker};
+use wasmtime_wasi::p1::WasiP1Ctx;
+use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as preview1, WasiSnapshotPreview1};
+use wasmtime_wasi::runtime::in_tokio;
+use wiggle::GuestMemory;
+
+use crate::runtime::preview1::{CoreState, MODULE};
+use crate::runtime::wasi::Grants;
+use crate::wire::page::Stream;
+
+const SUCCESS: i32 = 0;
+const FAULT: i32 = 21;
+const INVAL: i32 = 28;
+const NO_SPACE: i32 = 51;
+/// Bytes of an address and a length.
+const VECTOR: usize = 8;
+/// Most vectors in one call, as POSIX systems have it.
+const MAX_VECTORS: u32 = 1024;
+/// Highest descriptor of a standard stream.
+const STDERR: i32 = 2;
+
+/// What a guest did with its descriptors.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Files {
+    /// Bytes that it may still write.
+    budget: u64,
+    /// It closed or moved a standard stream: the numbers 0 to 2 may be files.
+    streams_moved: bool,
+}
+
+impl Files {
+    /// For a task that may write `budget` bytes to files.
+    #[must_use]
+    pub fn new(budget: u64) -> Self {
+        Self { budget, streams_moved: false }
+    }
+}
+
+/// Puts these functions in place of those in the linker.
+///
+/// # Errors
+/// None in practice; the linker's own.
+pub fn shadow(linker: &mut Linker<CoreState>, grants: &Grants) -> wasmtime::Result<()> {
+    linker.func_wrap(MODULE, "fd_write", fd_write)?;
+    linker.func_wrap(MODULE, "fd_close", fd_close)?;
+    linker.func_wrap(MODULE, "fd_renumber", fd_renumber)?;
+    if grants.writable() {
+        linker.func_wrap(MODULE, "fd_pwrite", fd_pwrite)?;
+        linker.func_wrap(MODULE, "fd_allocate", fd_allocate)?;
+        linker.func_wrap(MODULE, "fd_filestat_set_size", fd_filestat_set_size)?;
+    }
+    Ok(())
+}
+
+fn fd_write(mut caller: Caller<'_, CoreState>, fd: i32, vectors: i32, count: i32, written: i32) -> Outcome {
+    let stream = match fd {
+        1 => Some(Stream::Stdout),
+        STDERR => Some(Stream::Stderr),
+        _ => None,
+    };
+    if let Some(stream) = stream
+        && !caller.data().wasi.files.streams_moved
+    {
+        return print(&mut caller, stream, vectors as u32, count as u32, written as u32);
+    }
+    if !within_budget(&mut caller, vectors as u32, count as u32) {
+        return Ok(NO_SPACE);
+    }
+    let errno = call(&mut caller, |context, memory| {
+        in_tokio(preview1::fd_write(context, memory, fd, vectors, count, written))
+    })?;
+    spend(&mut caller, errno, written as u32);
+    Ok(errno)
+}
+
+fn fd_pwrite(
+    mut caller: Caller<'_, CoreState>,
+    fd: i32,
+    vectors: i32,
+    count: i32,
+    offset: i64,
+    written: i32,
+) -> Outcome {
+    if !within_budget(&mut caller, vectors as u32, count as u32) {
+        return Ok(NO_SPACE);
+    }
+    let errno = call(&mut caller, |context, memory| {
+        in_tokio(preview1::fd_pwrite(context, memory, fd, vectors, count, offset, written))
+    })?;
+    spend(&mut caller, errno, written as u32);
+    Ok(errno)
+}
+
+fn fd_allocate(mut caller: Caller<'_, CoreState>, fd: i32, offset: i64, length: i64) -> Outcome {
+    let end = offset.cast_unsigned().saturating_add(length.cast_unsigned());
+    if !may_reach(&mut caller, end) {
+        return Ok(NO_SPACE);
+    }
+    call(&mut caller, |context, memory| preview1::fd_allocate(context, memory, fd, offset, length))
+}
+
+fn fd_filestat_set_size(mut caller: Caller<'_, CoreState>, fd: i32, size: i64) -> Outcome {
+    if !may_reach(&mut caller, size.cast_unsigned()) {
+        return Ok(NO_SPACE);
+    }
+    call(&mut caller, |context, memory| in_tokio(preview1::fd_filestat_set_size(context, memory, fd, size)))
+}
+
+fn fd_close(mut caller: Caller<'_, CoreState>, fd: i32) -> Outcome {
+    caller.data_mut().wasi.files.streams_moved |= (0..=STDERR).contains(&fd);
+    call(&mut caller, |context, memory| in_tokio(preview1::fd_close(context, memory, fd)))
+}
+
+fn fd_renumber(mut caller: Caller<'_, CoreState>, from: i32, to: i32) -> Outcome {
+    caller.data_mut().wasi.files.streams_moved = true;
+    call(&mut caller, |context, memory| in_tokio(preview1::fd_renumber(context, memory, from, to)))
+}
+
+/// An errno, or the end of the guest.
+type Outcome = wasmtime::Result<i32>;
+
+/// Calls wasmtime-wasi's own function.
+fn call(
+    caller: &mut Caller<'_, CoreState>,
+    function: impl FnOnce(&mut WasiP1Ctx, &mut GuestMemory<'_>) -> Outcome,
+) -> Outcome {
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else { return Ok(FAULT) };
+    let fuel = wasmtime::AsContextMut::as_context_mut(caller).hostcall_fuel();
+    let (bytes, state) = memory.data_and_store_mut(caller);
+    let context = state.preview1();
+    context.set_hostcall_fuel(fuel);
+    function(context, &mut GuestMemory::Unshared(bytes))
+}
+
+fn print(caller: &mut Caller<'_, CoreState>, stream: Stream, vectors: u32, count: u32, written: u32) -> Outcome {
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else { return Ok(FAULT) };
+    let (bytes, state) = memory.data_and_store_mut(caller);
+    if count > MAX_VECTORS {
+        return Ok(INVAL);
+    }
+    let mut total: u32 = 0;
+    for position in 0..count {
+        let Some((start, length)) = vector(bytes, vectors, position) else { return Ok(FAULT) };
+        let Some(text) = start.checked_add(length).and_then(|end| bytes.get(start..end)) else { return Ok(FAULT) };
+        let Some(sum) = total.checked_add(length as u32) else { return Ok(INVAL) };
+        state.console.print(stream, text)?;
+        total = sum;
+    }
+    let Some(target) = bytes.get_mut(written as usize..).and_then(|rest| rest.get_mut(..4)) else {
+        return Ok(FAULT);
+    };
+    target.copy_from_slice(&total.to_le_bytes());
+    Ok(SUCCESS)
+}
+
+/// Address and length of one vector.
+fn vector(bytes: &[u8], vectors: u32, position: u32) -> Option<(usize, usize)> {
+    let at = vectors as usize + position as usize * VECTOR;
+    Some((word(bytes, at)? as usize, word(bytes, at + 4)? as usize))
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..at + 4)?.try_into().ok().map(u32::from_le_bytes)
+}
+
+/// Whether a write fits the budget. Only the first vector that is not empty is
+/// written by one call.
+fn within_budget(caller: &mut Caller<'_, CoreState>, vectors: u32, count: u32) -> bool {
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else { return true };
+    let bytes = memory.data(&*caller);
+    let lengths = (0..count.min(MAX_VECTORS)).map_while(|position| vector(bytes, vectors, position));
+    let length = lengths.map(|(_, length)| length).find(|length| *length > 0).unwrap_or(0);
+    may_reach(caller, length as u64)
+}
+
+/// Whether `bytes` are left; if not, the failure that follows names the flag.
+fn may_reach(caller: &mut Caller<'_, CoreState>, bytes: u64) -> bool {
+    let fits = bytes <= caller.data().wasi.files.budget;
+    if !fits {
+        caller.data_mut().deny("--max-write");
+    }
+    fits
+}
+
+/// Counts what a call wrote.
+fn spend(caller: &mut Caller<'_, CoreState>, errno: i32, written: u32) {
+    if errno != SUCCESS {
+        return;
+    }
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else { return };
+    let count = word(memory.data(&*caller), written as usize).unwrap_or(0);
+    let files = &mut caller.data_mut().wasi.files;
+    files.budget = files.budget.saturating_sub(u64::from(count));
+}
