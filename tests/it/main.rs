@@ -1,4 +1,5 @@
 //! All integration tests, in one binary: wasmtime is slow to link.
 
+mod command;
 mod engine;
 mod support;
