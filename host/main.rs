@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    wpool::worker::run_if_requested().unwrap_or(ExitCode::SUCCESS)
+    wpool::worker::run_if_requested().unwrap_or_else(wpool::cli::main)
 }

@@ -96,7 +96,7 @@ fn function_value(function: &Function) -> Value {
         "params": params,
         "results": function.ty.results.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "hidden": function.hidden,
-        "item": schema::item(&function.ty),
+        "item_schema": schema::item(&function.ty),
     })
 }
 

@@ -136,14 +136,15 @@ pub struct Cache {
 }
 
 impl Cache {
-    /// Where the cache is unless told otherwise: `WPOOL_CACHE_DIR`, else
-    /// `wpool` below `XDG_CACHE_HOME` or `~/.cache`.
+    /// Where the cache is: `WPOOL_CACHE_DIR`, else `wpool/modules` below
+    /// `XDG_CACHE_HOME` or `~/.cache`. Not `wpool` itself, which others may
+    /// have made with a mode of their own.
     #[must_use]
     pub fn default_path() -> Option<PathBuf> {
         let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         set("WPOOL_CACHE_DIR").or_else(|| {
             let base = set("XDG_CACHE_HOME").filter(|path| path.is_absolute());
-            Some(base.or_else(|| set("HOME").map(|home| home.join(".cache")))?.join("wpool"))
+            Some(base.or_else(|| set("HOME").map(|home| home.join(".cache")))?.join("wpool/modules"))
         })
     }
 
@@ -171,7 +172,10 @@ impl Cache {
             return Err(io::Error::other("it belongs to another user"));
         }
         if stat.st_mode & 0o077 != 0 {
-            return Err(io::Error::other(format!("others may use it (mode {:o}, not 700)", stat.st_mode & 0o777)));
+            return Err(io::Error::other(format!(
+                "others may use it (mode {:o}; chmod 700 makes it private)",
+                stat.st_mode & 0o777
+            )));
         }
         let secret = secret(&folder)?;
         Ok((folder, secret))

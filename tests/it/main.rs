@@ -7,5 +7,6 @@
     reason = "tests panic to fail, and start processes"
 )]
 
+mod command;
 mod engine;
 mod support;

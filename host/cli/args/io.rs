@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::heading;
 use crate::cli::input::{ExtraColumns, Format, Only};
+use crate::cli::output::{OnFailure, OutFormat, ShowOutput};
 use crate::error::Error;
 use crate::wire::message::{Abi, BytesAs, ItemAs, ResultAs, Spread};
 
@@ -226,25 +227,24 @@ pub struct OutputArgs {
     /// Format of results: json, jsonl, records, lines or raw
     ///
     /// The default is json for --map and --starmap of JSON arrays, records for --imap-unordered, else jsonl.
-    #[arg(long, value_name = "FORMAT", conflicts_with = "apply", hide_possible_values = true)]
-    pub output: Option<OutputFormat>,
+    #[arg(long, value_name = "FORMAT", conflicts_with = "apply", value_parser = parsed::<OutFormat>)]
+    pub output: Option<OutFormat>,
     /// Write to FILE; with {index} or another placeholder, a file an item
     ///
     /// Placeholders are {} (the item), {index}, {id}, {1} {2} … (elements of a --starmap item) and, for files,
     /// {name}, {stem} and {path}.
     #[arg(short, value_name = "FILE", long = "output-file")]
-    pub out: Option<PathBuf>,
+    pub out: Option<String>,
     /// Let -o replace the files of items that exist
     #[arg(long, requires = "out", hide_short_help = true)]
     pub overwrite: bool,
     /// What json and jsonl have for a failed item: null, or nothing
-    #[arg(long, value_name = "WHAT", default_value = "null", hide_short_help = true)]
+    #[arg(long, value_name = "WHAT", default_value = "null", value_parser = parsed::<OnFailure>, hide_short_help = true)]
     pub on_failure: OnFailure,
-    /// Whose printed output to show under messages
+    /// Whose printed output to show under messages: failed, all or never
     #[arg(
         long,
-        value_name = "WHOSE",
-        default_value = "failed",
+        value_name = "WHOSE", default_value = "failed", value_parser = parsed::<ShowOutput>,
         env = "WPOOL_SHOW_OUTPUT",
         hide_env = true,
         hide_short_help = true
@@ -259,41 +259,6 @@ pub struct OutputArgs {
     /// Show effective limits, grants and workers; run nothing
     #[arg(long)]
     pub dry_run: bool,
-}
-
-/// `--output`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OutputFormat {
-    /// One compact array.
-    Json,
-    /// A value a line.
-    Jsonl,
-    /// An outcome object a line.
-    Records,
-    /// Each result's text and a newline.
-    Lines,
-    /// Each result's exact bytes.
-    Raw,
-}
-
-/// `--on-failure`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum OnFailure {
-    /// `null` stands in its place.
-    Null,
-    /// It is left out.
-    Omit,
-}
-
-/// `--show-output`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum ShowOutput {
-    /// Of failed items.
-    Failed,
-    /// Of all items.
-    All,
-    /// Of none.
-    Never,
 }
 
 /// `--stats`.

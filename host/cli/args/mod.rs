@@ -195,6 +195,12 @@ pub struct MessageArgs {
     pub color: When,
 }
 
+impl Default for MessageArgs {
+    fn default() -> Self {
+        Self { quiet: false, verbose: false, progress: When::Auto, color: When::Auto }
+    }
+}
+
 /// Whether to do what depends on a terminal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum When {

@@ -1,0 +1,170 @@
+//! `wpool run`, as a table of contents: arguments → module → function → pool
+//! → outcomes → output → summary → exit code.
+
+mod drive;
+mod dry;
+mod plan;
+
+use std::time::Instant;
+
+use serde_json::json;
+
+use self::drive::{Drive, End};
+use self::plan::{Items, Plan};
+use super::args::RunArgs;
+use super::args::io::StatsFormat;
+use super::output::Writer;
+use super::prepare::{Talk, artifact};
+use super::printer::{self, Volume};
+use super::signals::Listener;
+use super::stats::{Compile, Stats, Workers};
+use crate::error::Error;
+use crate::pool::compile::Artifact;
+use crate::pool::{MapOptions, Pool, Work};
+
+/// Exit code of a run with failed items.
+const FAILED: u8 = 1;
+
+/// Exit code of wrong usage, which leaves no statistics.
+const USAGE: u8 = 2;
+
+/// What a run has used and done, whether or not it got far.
+struct Run<'a> {
+    args: &'a RunArgs,
+    talk: Talk,
+    started: Instant,
+    stats: Stats,
+}
+
+/// Runs the command; gives its exit code.
+#[must_use]
+pub fn run(args: &RunArgs) -> u8 {
+    let talk = Talk::new(&args.messages);
+    let mut run = Run { args, talk, started: Instant::now(), stats: Stats::new() };
+    let listener = match Listener::start(args.pool.grace) {
+        Ok(listener) => Some(listener),
+        Err(error) => {
+            run.talk.printer.warning(&format!("cannot listen for Ctrl-C: {error}"));
+            None
+        }
+    };
+    let result = run.go(listener.as_ref());
+    let signalled = listener.as_ref().and_then(Listener::exit_code);
+    let (code, error) = match (result, signalled) {
+        (Ok(code), None) => (code, None),
+        (Ok(_), Some(code)) => (code, None),
+        // The wish to stop is why it failed, not a fault to be told.
+        (Err(Error::Workers(_)), Some(code)) => (code, None),
+        (Err(error), signalled) => {
+            let text = error.to_string();
+            run.talk.printer.error(&text);
+            (signalled.unwrap_or_else(|| error.exit_code()), Some(text))
+        }
+    };
+    run.stats.finish();
+    run.report(code, error.as_deref())
+}
+
+impl Run<'_> {
+    fn go(&mut self, listener: Option<&Listener>) -> Result<u8, Error> {
+        let plan = Plan::new(self.args)?;
+        let items = plan.open()?;
+        let stop = listener.map(Listener::stop).unwrap_or_default();
+        let (module, artifact) = artifact(&self.args.module, &self.args.engine, stop, &self.talk)?;
+        self.stats.compile = Some(Compile::from(&artifact));
+        let target = plan.target(&artifact.description)?;
+        plan.check_columns(&items, &artifact.description, &target)?;
+        let workers = plan.workers();
+        if let Some(note) = &workers.note {
+            self.talk.printer.note(note);
+        }
+        let spec = plan.spec(&module, target);
+        if self.args.output.dry_run {
+            let text = dry::text(&plan, &spec, &workers, &module);
+            printer::document(text.as_bytes()).map_err(Error::io("cannot write to standard output"))?;
+            return Ok(0);
+        }
+        self.talk.printer.detail(&format!("calling {} with {} workers", plan::shown(&spec), workers.count));
+        let writer = Writer::new(plan.output(&items, &module, &spec))?;
+        let Artifact { file, description, .. } = artifact;
+        let pool = Pool::start(Work { artifact: file, description, spec }, plan.pool(workers.count))?;
+        let end = self.feed(&plan, items, &pool, writer, listener);
+        // Ending the pool kills its workers: no deaths to be told.
+        let died = pool.stats().workers_died;
+        let done = pool.terminate();
+        self.stats.workers = Workers {
+            started: done.workers_started,
+            recycled: done.workers_recycled,
+            died,
+            retried: done.retried,
+            cpu: done.cpu,
+        };
+        end
+    }
+
+    /// Sends the items through the pool and what comes out to the writer.
+    fn feed(
+        &mut self,
+        plan: &Plan<'_>,
+        items: Items,
+        pool: &Pool,
+        writer: Writer,
+        listener: Option<&Listener>,
+    ) -> Result<u8, Error> {
+        let (total, status) = (items.len_hint(), items.status());
+        let (rest, gate) = (plan.rest(&items), items.gate());
+        let options = MapOptions {
+            ordered: plan.ordered(),
+            chunksize: plan.chunksize(),
+            window: self.args.pool.window,
+            rest,
+            function: 0,
+        };
+        let outcomes = pool.outcomes(items, options)?;
+        // A module that its workers refuse must not leave a row of nulls.
+        pool.wait_ready().map_err(|error| drive::owned(&error))?;
+        let drive = Drive {
+            run: &mut self.stats,
+            talk: &self.talk,
+            pool_args: &self.args.pool,
+            show: self.args.output.show_output,
+            deadline: self.args.limits.deadline.and_then(|deadline| self.started.checked_add(deadline)),
+            listener,
+            gate,
+            total,
+        };
+        let end = drive.outcomes(outcomes, writer, status.as_deref());
+        if let Some(status) = &status {
+            self.stats.bytes_in = status.bytes_in();
+        }
+        match end? {
+            End::Closed => Ok(0),
+            End::Done if self.stats.failed() > 0 => Ok(FAILED),
+            End::Done => Ok(0),
+        }
+    }
+
+    /// Tells the summary where it was asked for; gives the exit code, which a
+    /// summary that cannot be written changes.
+    fn report(&self, code: u8, error: Option<&str>) -> u8 {
+        if code == USAGE {
+            return code;
+        }
+        let verbose = self.talk.printer.volume() == Volume::Verbose && !self.args.output.dry_run;
+        match self.args.output.stats {
+            Some(StatsFormat::Json) => self.talk.printer.lines(&format!("{}\n", json!({"stats": self.stats.json()}))),
+            Some(StatsFormat::Text) => self.talk.printer.lines(&self.stats.text()),
+            None if verbose => self.talk.printer.lines(&self.stats.text()),
+            None => {}
+        }
+        let Some(path) = &self.args.output.stats_file else { return code };
+        let document = json!({"stats": self.stats.json(), "exit": code, "run_error": error});
+        match std::fs::write(path, format!("{document}\n")) {
+            Ok(()) => code,
+            Err(error) => {
+                self.talk.printer.error(&format!("cannot write {}: {error}", path.display()));
+                if code <= FAILED { 4 } else { code }
+            }
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! What a run's options come to: where items come from, what is called and
+//! how, how many workers, where results go. Conflicts between options that
+//! clap cannot see are found here.
+
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+
+use crate::capabilities::Capabilities;
+use crate::cli::args::RunArgs;
+use crate::cli::args::io::Mode;
+use crate::cli::input::{self, ExtraColumns, Format, InputStatus, Reader, Source};
+use crate::cli::output::{OnFailure, Options, OutFormat, RunNames, Target as OutTarget};
+use crate::describe::Description;
+use crate::error::Error;
+use crate::limits::{Limits, SandboxMode};
+use crate::pool::item::{Body, Item};
+use crate::pool::module::Module;
+use crate::pool::resources::{Machine, Workers};
+use crate::pool::target::{Choice, choose};
+use crate::pool::{Chunksize, PoolOptions, Rest};
+use crate::value::ty::{Field, Ty};
+use crate::wire::message::{Abi, Encode, ItemForm, ResultAs, Target, TaskSpec};
+
+/// Options that were understood.
+#[derive(Debug)]
+pub struct Plan<'a> {
+    args: &'a RunArgs,
+    mode: Mode,
+    source: &'a str,
+    /// Limits of one task.
+    pub limits: Limits,
+    /// Grants of every task.
+    pub capabilities: Capabilities,
+    out: OutTarget,
+}
+
+impl<'a> Plan<'a> {
+    /// Finds out what is wanted.
+    ///
+    /// # Errors
+    /// [`Error::Usage`].
+    pub fn new(args: &'a RunArgs) -> Result<Self, Error> {
+        let Some((mode, source)) = args.mode.chosen() else {
+            return Err(Error::Usage(
+                "one of --map, --imap, --imap-unordered, --starmap or --apply is needed".to_owned(),
+            ));
+        };
+        let usage = |text: &str| Err(Error::Usage(text.to_owned()));
+        let records = matches!(args.output.output, None | Some(OutFormat::Records));
+        if mode == Mode::ImapUnordered && !records {
+            return usage("--imap-unordered writes records; values without their index have no order (use --imap)");
+        }
+        let out = args.output.out.as_deref().map_or(OutTarget::Stdout, OutTarget::parse);
+        if matches!(out, OutTarget::Pattern(_)) && !records {
+            return usage("-o with placeholders writes records to standard output; --output cannot change that");
+        }
+        if matches!(args.function.result, Some(ResultAs::File(_))) && args.capabilities.scratch.is_none() {
+            return usage("--result file: needs --scratch, where the command can write the file");
+        }
+        let capabilities = args.capabilities.capabilities()?;
+        Ok(Self { args, mode, source, limits: args.engine.complete(args.limits.limits()), capabilities, out })
+    }
+
+    /// Opens the input. A JSON file's syntax is checked as a whole.
+    ///
+    /// # Errors
+    /// As [`input::open`]; [`Error::Usage`] when `--apply` is no JSON.
+    pub fn open(&self) -> Result<Items, Error> {
+        if self.mode == Mode::Apply {
+            serde_json::from_str::<serde::de::IgnoredAny>(self.source).map_err(|error| {
+                Error::Usage(format!("--apply: no JSON: {error} (a string needs quotes: --apply '\"text\"')"))
+            })?;
+            let bytes = Bytes::copy_from_slice(self.source.trim().as_bytes());
+            let body = Body { bytes, form: ItemForm::Json, path: None };
+            return Ok(Items::One(Some(Item { index: 0, body: Ok(body), tag: None })));
+        }
+        let options = &self.args.input;
+        let records = self.out_format(None) == OutFormat::Records;
+        let reader = input::open(&Source {
+            src: self.source.to_owned(),
+            format: options.input,
+            nul: options.null,
+            delimiter: options.delimiter,
+            no_header: options.no_header,
+            only: options.only.clone(),
+            id_field: options.id.clone(),
+            keep_item: self.out.needs_item(),
+            name_lines: records,
+            max_item: self.limits.max_item,
+        })?;
+        Ok(Items::Many(Box::new(reader), Arc::default()))
+    }
+
+    /// Chooses the function.
+    ///
+    /// # Errors
+    /// [`Error::Module`]; [`Error::Usage`] for arguments that it cannot take.
+    pub fn target(&self, description: &Description) -> Result<Target, Error> {
+        let function = &self.args.function;
+        let target = choose(
+            description,
+            &Choice {
+                invoke: function.invoke.as_deref(),
+                abi: function.abi.0,
+                spread: self.mode.spread(),
+                with: &function.with,
+                stub_imports: function.stub_imports,
+                memory: self.limits.memory,
+            },
+        )?;
+        if target.abi != Abi::Command && !self.args.guest.is_empty() {
+            return Err(Error::Usage("arguments after -- are for commands; this function takes items only".to_owned()));
+        }
+        Ok(target)
+    }
+
+    /// Compares a table's header with the fields of the parameter.
+    ///
+    /// # Errors
+    /// [`Error::Input`] naming the column.
+    pub fn check_columns(&self, items: &Items, description: &Description, target: &Target) -> Result<(), Error> {
+        let Items::Many(reader, _) = items else { return Ok(()) };
+        let found = description
+            .functions
+            .iter()
+            .find(|function| function.name == target.name && function.interface == target.interface);
+        let (Some(headers), Some(function), Abi::Component) = (reader.headers(), found, target.abi) else {
+            return Ok(());
+        };
+        let with = &self.args.function.with;
+        let left = function.ty.params.iter().filter(|param| with.iter().all(|(name, _)| *name != param.name));
+        let left: Vec<Field> = left.cloned().collect();
+        let fields = match (self.mode, left.as_slice()) {
+            (Mode::Starmap, params) => params,
+            (_, [Field { ty: Ty::Record(fields), .. }]) => fields,
+            _ => return Ok(()),
+        };
+        input::check_columns(headers, fields, self.args.input.extra_fields)
+    }
+
+    /// How many workers.
+    #[must_use]
+    pub fn workers(&self) -> Workers {
+        let (machine, total) = (Machine::detect(), self.args.limits.total_memory.0);
+        match self.args.pool.processes {
+            Some(count) => machine.explicit(count, total, self.limits.memory),
+            None => machine.workers(total, self.limits.memory),
+        }
+    }
+
+    /// How tasks are called.
+    #[must_use]
+    pub fn spec(&self, module: &Module, target: Target) -> TaskSpec {
+        let function = &self.args.function;
+        let exact = Options { target: self.out.clone(), ..Options::new(self.out_format(None)) }.requires_exact();
+        TaskSpec {
+            limits: self.limits.clone(),
+            capabilities: self.capabilities.clone(),
+            isolation: self.args.pool.isolation,
+            features: self.args.engine.features(),
+            stub_imports: function.stub_imports,
+            targets: vec![target],
+            spread: self.mode.spread(),
+            with: function.with.clone(),
+            argv: self.args.guest.clone(),
+            program: module.name().to_owned(),
+            item_as: function.item_as,
+            result: function.result.clone(),
+            bytes: function.bytes,
+            encode: if exact { Encode::Exact } else { Encode::Json },
+            extra_fields_ignored: self.args.input.extra_fields == ExtraColumns::Ignore,
+        }
+    }
+
+    /// How hard the lock-down is insisted on, in words.
+    #[must_use]
+    pub fn sandbox(&self) -> &'static str {
+        match self.args.engine.sandbox() {
+            SandboxMode::Enforce => "enforce",
+            SandboxMode::BestEffort => "best-effort",
+            SandboxMode::Off => "off",
+        }
+    }
+
+    /// How the pool is run.
+    #[must_use]
+    pub fn pool(&self, processes: NonZeroUsize) -> PoolOptions {
+        let pool = &self.args.pool;
+        PoolOptions {
+            processes,
+            max_tasks_per_child: pool.max_tasks_per_child,
+            sandbox: self.args.engine.sandbox(),
+            retries: pool.retries,
+            retry_on: pool.retry_on.clone(),
+            backoff: pool.backoff,
+            ..PoolOptions::default()
+        }
+    }
+
+    /// Where outcomes go.
+    #[must_use]
+    pub fn output(&self, items: &Items, module: &Module, spec: &TaskSpec) -> Options {
+        let format = items.format();
+        Options {
+            format: self.out_format(format),
+            target: self.out.clone(),
+            // A call that failed has no value to print.
+            on_failure: if self.mode == Mode::Apply { OnFailure::Omit } else { self.args.output.on_failure },
+            overwrite: self.args.output.overwrite,
+            flush_each: self.mode.streams(),
+            names: RunNames { module: module.name().to_owned(), function: shown(spec) },
+            item_form: match format {
+                Some(Format::Lines | Format::Files) => ItemForm::Raw,
+                Some(Format::Csv) => ItemForm::Cells,
+                Some(Format::Json | Format::Jsonl | Format::Records) | None => ItemForm::Json,
+            },
+        }
+    }
+
+    /// The output's format; `input` decides where nothing was asked for.
+    fn out_format(&self, input: Option<Format>) -> OutFormat {
+        if let Some(format) = self.args.output.output {
+            return format;
+        }
+        match (self.mode, input) {
+            (Mode::ImapUnordered, _) => OutFormat::Records,
+            (Mode::Map | Mode::Starmap, Some(Format::Json)) => OutFormat::Json,
+            _ => OutFormat::Jsonl,
+        }
+    }
+
+    /// Whether outcomes come in the order of the input.
+    #[must_use]
+    pub fn ordered(&self) -> bool {
+        self.mode != Mode::ImapUnordered
+    }
+
+    /// How items travel: alone where each is wanted as soon as it is read.
+    #[must_use]
+    pub fn chunksize(&self) -> Chunksize {
+        match self.args.pool.chunksize.0 {
+            Some(items) => Chunksize::Fixed(items),
+            None if self.mode.streams() => Chunksize::Fixed(NonZeroUsize::MIN),
+            None => Chunksize::Auto,
+        }
+    }
+
+    /// What becomes of unread items when the run ends early: those of a file
+    /// are counted as cancelled, those of a stream may never come.
+    #[must_use]
+    pub fn rest(&self, items: &Items) -> Rest {
+        let ends_early = self.args.pool.fail_fast || self.args.limits.deadline.is_some();
+        if ends_early && (items.len_hint().is_some() || self.is_file()) { Rest::Cancel } else { Rest::Leave }
+    }
+
+    fn is_file(&self) -> bool {
+        std::fs::metadata(self.source).is_ok_and(|meta| meta.is_file())
+    }
+}
+
+/// What is called, `iface/name` or `name`.
+#[must_use]
+pub fn shown(spec: &TaskSpec) -> String {
+    match spec.targets.as_slice() {
+        [Target { interface: Some(interface), name, .. }, ..] => format!("{interface}/{name}"),
+        [Target { name, .. }, ..] => name.clone(),
+        [] => String::new(),
+    }
+}
+
+/// The items of a run.
+#[derive(Debug)]
+pub enum Items {
+    /// Of `--apply`.
+    One(Option<Item>),
+    /// Of a source, until the gate is shut.
+    Many(Box<Reader>, Arc<AtomicBool>),
+}
+
+impl Items {
+    /// How many there will be, where that is known.
+    #[must_use]
+    pub fn len_hint(&self) -> Option<u64> {
+        match self {
+            Self::One(item) => Some(u64::from(item.is_some())),
+            Self::Many(reader, _) => reader.len_hint(),
+        }
+    }
+
+    fn format(&self) -> Option<Format> {
+        match self {
+            Self::One(_) => None,
+            Self::Many(reader, _) => reader.format(),
+        }
+    }
+
+    /// What is known of the source, also after the items are handed on.
+    #[must_use]
+    pub fn status(&self) -> Option<Arc<InputStatus>> {
+        match self {
+            Self::One(_) => None,
+            Self::Many(reader, _) => Some(reader.status()),
+        }
+    }
+
+    /// Setting it ends the items.
+    #[must_use]
+    pub fn gate(&self) -> Arc<AtomicBool> {
+        match self {
+            Self::One(_) => Arc::default(),
+            Self::Many(_, gate) => Arc::clone(gate),
+        }
+    }
+}
+
+impl Iterator for Items {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        match self {
+            Self::One(item) => item.take(),
+            Self::Many(reader, gate) => {
+                if gate.load(Ordering::Relaxed) {
+                    return None;
+                }
+                reader.next()
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "plan_tests.rs"]
+mod tests;
