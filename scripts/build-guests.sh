@@ -4,7 +4,8 @@
 #   scripts/setup-guests.sh && scripts/build-guests.sh [OUT]
 #
 # Uses the compiler that setup-guests.sh recorded, and a target directory of its
-# own (target/guest-build): another compiler in the host's would rebuild it all.
+# own (guest-build in CARGO_TARGET_DIR, by default in target): another compiler
+# in the host's would rebuild it all.
 # Does nothing when neither the sources nor the compiler have changed.
 set -euo pipefail
 
@@ -25,7 +26,7 @@ now() { echo $((${EPOCHREALTIME/[.,]/} / 100000)); }
 mkdir -p "${1:-$(dirname "$0")/../target/guests}"
 OUT=$(cd "${1:-$(dirname "$0")/../target/guests}" && pwd)
 ROOT=$(cd "$(dirname "$0")/.." && pwd)
-TARGET=$ROOT/target/guest-build
+TARGET=$(realpath -m "${CARGO_TARGET_DIR:-$ROOT/target}")/guest-build
 cd "$ROOT"
 
 [ -f "$PREFIX/env.sh" ] || die "no compiler for guests is set up: run scripts/setup-guests.sh first"

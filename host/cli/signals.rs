@@ -110,6 +110,7 @@ impl Drop for Listener {
 
 /// Ends the process if the run is not over in time: its main thread may be
 /// stuck writing to a reader that does not read.
+#[expect(clippy::disallowed_methods, reason = "the last resort: main hangs, so it cannot return an exit code")]
 fn watch(over: Receiver<()>, patience: Duration, code: i32) {
     let watchdog = move || {
         if over.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {

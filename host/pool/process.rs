@@ -1,6 +1,8 @@
 //! One worker process: started, spoken to before it takes tasks, killed,
 //! reaped. The only place that starts processes.
 
+#![expect(unsafe_code, reason = "wait4, for what a worker used, has no safe form")]
+
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -61,6 +63,7 @@ impl Process {
     pub fn spawn(binary: &Path) -> io::Result<Self> {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
         let mut command = Command::new(binary);
         command
             .arg0(OsStr::new("wpool-worker"))

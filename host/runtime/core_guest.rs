@@ -1,6 +1,8 @@
 //! Core modules: loaded once, then one store and instance per task, or one
 //! that is kept from task to task.
 
+#![expect(unsafe_code, reason = "only the engine itself can map an artifact that the cache vouches for")]
+
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::sync::Arc;

@@ -4,6 +4,8 @@
 //! The worker writes everything but `stop` with plain stores; the host reads
 //! it all as hostile data. Nothing here waits or allocates.
 
+#![expect(unsafe_code, reason = "memory shared with another process is mapped and read by hand")]
+
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};

@@ -1,5 +1,12 @@
 //! All integration tests, in one binary: wasmtime is slow to link.
 
+#![allow(
+    clippy::expect_used,
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "tests panic to fail, and start processes"
+)]
+
 mod command;
 mod engine;
 mod liar;

@@ -1,6 +1,8 @@
 //! Supervision: items over their time, items that keep others waiting, and
 //! who is to blame when a worker dies.
 
+#![expect(unsafe_code, reason = "another process's processor clock has no safe form")]
+
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 

@@ -94,7 +94,7 @@ impl Slot {
         self.shared.idle.fetch_add(1, Ordering::AcqRel);
         let received = select! {
             recv(self.urgent) -> chunk => chunk.map_err(|_| RecvTimeoutError::Disconnected),
-            recv(self.queue) -> chunk => chunk.inspect(|chunk| unqueue(chunk)).map_err(|_| RecvTimeoutError::Disconnected),
+            recv(self.queue) -> chunk => chunk.inspect(unqueue).map_err(|_| RecvTimeoutError::Disconnected),
             recv(self.closing) -> _ => Err(RecvTimeoutError::Disconnected),
             default(timeout) => Err(RecvTimeoutError::Timeout),
         };

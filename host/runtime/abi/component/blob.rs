@@ -5,6 +5,8 @@
 //! twelve such types on either side. [`Blob`] is all of them in one type that
 //! hands every call on to the engine's own implementation for what it holds.
 
+#![expect(unsafe_code, reason = "values of a type known only at run time go through the typed fast path")]
+
 use std::borrow::Cow;
 use std::mem::MaybeUninit;
 
