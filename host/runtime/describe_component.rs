@@ -177,6 +177,19 @@ impl Walk<'_> {
                     }
                 }
             }
+            Payload::ImportSection(section) => {
+                for import in section.into_imports() {
+                    description.adapted |= import?.module == preview1::MODULE;
+                }
+            }
+            other => self.size(other)?,
+        }
+        Ok(())
+    }
+
+    /// Reads what decides how much an instance takes.
+    fn size(&mut self, payload: Payload<'_>) -> wasmparser::Result<()> {
+        match payload {
             Payload::ComponentAliasSection(section) => {
                 for alias in section {
                     match alias? {
@@ -205,11 +218,6 @@ impl Walk<'_> {
                     if let ComponentInstance::Instantiate { component_index, .. } = instance? {
                         self.instantiate(|open| open.components.get(component_index as usize).copied().flatten());
                     }
-                }
-            }
-            Payload::ImportSection(section) => {
-                for import in section.into_imports() {
-                    description.adapted |= import?.module == preview1::MODULE;
                 }
             }
             Payload::MemorySection(section) => {
@@ -406,4 +414,60 @@ fn import_of(name: &str, ty: ComponentTypeRef) -> Option<Import> {
         ComponentTypeRef::Component(_) => "component",
     };
     Some(Import { module: name.to_owned(), name: String::new(), kind: kind.to_owned(), grant: grant(name) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn needs_count_every_instance_of_nested_components() {
+        let text = r#"(component
+            (component $twice
+                (core module $m (memory 2) (table 5 funcref))
+                (core instance (instantiate $m))
+                (core instance (instantiate $m)))
+            (instance (instantiate $twice))
+            (instance (instantiate $twice))
+            (component $outer (alias outer 1 0 (component $c)) (instance (instantiate $c)))
+            (instance (instantiate $outer)))"#;
+        let description = describe(&wat::parse_str(text).unwrap()).unwrap();
+        let needs = description.needs;
+        assert_eq!((needs.instances, needs.memories, needs.tables, needs.table_elements), (6, 6, 6, 5));
+        assert_eq!(description.memory_minimum, 6 * 2 * 65_536);
+    }
+
+    #[test]
+    fn types_that_double_with_every_level_are_not_spelled_out() {
+        let mut text = "(component (type $t0 (tuple u8 u8))".to_owned();
+        for level in 1..16 {
+            text += &format!("(type $t{level} (tuple $t{0} $t{0}))", level - 1);
+        }
+        text += r#"(core module $m (func (export "f") (result i32) unreachable) (memory (export "m") 1))
+            (core instance $i (instantiate $m))
+            (func (export "f") (result $t15) (canon lift (core func $i "f") (memory $i "m")))
+            (func (export "g") (result $t15) (canon lift (core func $i "f") (memory $i "m")))
+            (func (export "h") (result $t15) (canon lift (core func $i "f") (memory $i "m")))
+            (func (export "k") (result $t15) (canon lift (core func $i "f") (memory $i "m"))))"#;
+        let description = describe(&wat::parse_str(&text).unwrap()).unwrap();
+        assert!(description.functions.iter().any(|function| function.ty.results[0].unsupported().is_some()));
+    }
+
+    #[test]
+    fn only_wasi_0_2_is_answered() {
+        assert_eq!(grant("wasi:io/streams@0.2.0"), Grant::Always);
+        assert_eq!(grant("wasi:io/streams@0.2.99"), Grant::Always);
+        assert_eq!(grant("wasi:sockets/tcp@0.2.3"), Grant::Flag("--allow-net".to_owned()));
+        for unknown in [
+            "wasi:io/streams",
+            "wasi:io/streams@0.3.0",
+            "wasi:io/streams@0.2.0-rc-2023-11-10",
+            "wasi:io/streams@0.2.",
+            "wasi:http/outgoing-handler@0.2.0",
+            "other:io/streams@0.2.0",
+        ] {
+            assert_eq!(grant(unknown), Grant::Unknown, "{unknown}");
+        }
+        assert!(is_run("wasi:cli/run@0.2.5") && !is_run("wasi:cli/run@0.3.0") && !is_run("wasi:cli/run"));
+    }
 }

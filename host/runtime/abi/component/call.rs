@@ -151,7 +151,7 @@ impl FunctionCall {
             5 => self.run_typed(live, typed, Args::<5>(args)),
             _ => self.run_typed(live, typed, Args::<MAX_FLAT>(args)),
         };
-        self.give(result?, out)
+        self.give(result?, out).map_err(|failure| live.finish(failure))
     }
 
     fn args<'i>(&self, task: &TaskInput<'i>) -> Result<Vec<Arg<'i>>, Failure> {
@@ -228,7 +228,8 @@ impl FunctionCall {
             return Ok(Form::Json);
         };
         let result = std::mem::replace(result, Val::Bool(false));
-        self.give(from_val(result, ty).map_err(unfit_output)?, out)
+        let given = from_val(result, ty).map_err(unfit_output).and_then(|value| self.give(value, out));
+        given.map_err(|failure| live.finish(failure))
     }
 
     /// Writes a result; a `result` at the top is the task's own success or

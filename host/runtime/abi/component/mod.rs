@@ -75,12 +75,12 @@ impl Live {
     /// The failure that an engine error in a call is.
     #[must_use]
     pub fn failure(&mut self, error: &wasmtime::Error) -> Failure {
-        self.note_writes();
         let guests_own = error.is::<Trap>()
             || error.is::<HostStop>()
             || error.is::<WasmBacktrace>()
             || trap::exit_code(error).is_some();
         if guests_own {
+            self.note_writes();
             return trap::failure(error, self.store.data(), &self.limits, Phase::Task);
         }
         // No guest was running: the engine refused to copy what the guest gave.
@@ -89,6 +89,13 @@ impl Live {
         } else {
             bad_output(format!("the function broke the rules of passing values: {}", error.root_cause()))
         };
+        self.finish(failure)
+    }
+
+    /// Adds what the store knows to a failure that the host found itself.
+    #[must_use]
+    pub fn finish(&mut self, failure: Failure) -> Failure {
+        self.note_writes();
         trap::finish(failure, self.store.data(), Phase::Task)
     }
 
@@ -259,9 +266,8 @@ fn run_program(live: &mut Live, export: ComponentExportIndex) -> Result<(), Fail
     match func.and_then(|func| func.call(&mut live.store, ())) {
         Ok((Ok(()),)) => Ok(()),
         Ok((Err(()),)) => {
-            live.note_writes();
             let failure = Failure::new(Kind::Exit, "exit code 1").with(|detail| detail.code = Some(1));
-            Err(trap::finish(failure, live.store.data(), Phase::Task))
+            Err(live.finish(failure))
         }
         Err(error) if trap::exit_code(&error) == Some(0) => Ok(()),
         Err(error) => Err(live.failure(&error)),

@@ -129,39 +129,6 @@ fn descriptions_list_functions_types_and_needs() {
 }
 
 #[test]
-fn needs_count_every_instance_of_nested_components() {
-    let text = r#"(component
-        (component $twice
-            (core module $m (memory 2) (table 5 funcref))
-            (core instance (instantiate $m))
-            (core instance (instantiate $m)))
-        (instance (instantiate $twice))
-        (instance (instantiate $twice))
-        (component $outer (alias outer 1 0 (component $c)) (instance (instantiate $c)))
-        (instance (instantiate $outer)))"#;
-    let description = describe(&wat::parse_str(text).unwrap()).unwrap();
-    let needs = description.needs;
-    assert_eq!((needs.instances, needs.memories, needs.tables, needs.table_elements), (6, 6, 6, 5));
-    assert_eq!(description.memory_minimum, 6 * 2 * 65_536);
-}
-
-#[test]
-fn types_that_double_with_every_level_are_not_spelled_out() {
-    let mut text = "(component (type $t0 (tuple u8 u8))".to_owned();
-    for level in 1..16 {
-        text += &format!("(type $t{level} (tuple $t{0} $t{0}))", level - 1);
-    }
-    text += r#"(core module $m (func (export "f") (result i32) unreachable) (memory (export "m") 1))
-        (core instance $i (instantiate $m))
-        (func (export "f") (result $t15) (canon lift (core func $i "f") (memory $i "m")))
-        (func (export "g") (result $t15) (canon lift (core func $i "f") (memory $i "m")))
-        (func (export "h") (result $t15) (canon lift (core func $i "f") (memory $i "m")))
-        (func (export "k") (result $t15) (canon lift (core func $i "f") (memory $i "m"))))"#;
-    let description = describe(&wat::parse_str(&text).unwrap()).unwrap();
-    assert!(description.functions.iter().any(|function| function.ty.results[0].unsupported().is_some()));
-}
-
-#[test]
 fn bytes_and_text_pass_as_they_are() {
     assert_eq!(value("echo-bytes", "[1,2,255]"), "[1,2,255]");
     assert_eq!(value("echo-bytes", r#"{"base64":"AQL/"}"#), "[1,2,255]");
