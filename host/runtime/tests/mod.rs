@@ -68,7 +68,8 @@ pub fn load_with_scratch(wat: &str, task: TaskSpec, scratch: Option<&Path>) -> R
     file.write_all(&artifact).expect("writable");
     file.rewind().expect("seekable");
     let page = Arc::new(Page::create(task.limits.max_captured).expect("a page").0);
-    let setup = RunSetup { host: 0, sandbox: SandboxMode::Off, slot: 0, description: description.clone(), task };
+    let setup =
+        RunSetup { host: 0, sandbox: SandboxMode::Off, slot: 0, description: description.clone(), task, scratch: None };
     let guest = Guest::load(&file, &setup, Arc::clone(&page), scratch)?;
     Ok(Bench { guest, page, description })
 }

@@ -160,6 +160,7 @@ fn an_artifact_of_another_configuration_is_stale() {
         slot: 0,
         description,
         task,
+        scratch: None,
     };
     let page = std::sync::Arc::new(crate::wire::page::Page::create(0).expect("a page").0);
     let refusal = crate::runtime::Guest::load(&file, &setup, page, None).map(|_| ()).expect_err("stale");

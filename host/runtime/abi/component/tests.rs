@@ -66,8 +66,14 @@ impl Bench {
     }
 
     fn load(self) -> Result<(ComponentGuest, Arc<Page>), Refusal> {
-        let setup =
-            RunSetup { host: 0, sandbox: SandboxMode::Off, slot: 0, description: self.description, task: self.task };
+        let setup = RunSetup {
+            host: 0,
+            sandbox: SandboxMode::Off,
+            slot: 0,
+            description: self.description,
+            task: self.task,
+            scratch: None,
+        };
         let spec = EngineSpec::run(&setup);
         let compiled = EngineSpec { role: Role::Compile, ..spec }.engine()?.precompile_component(&self.binary);
         let mut artifact = tempfile::tempfile().unwrap();
