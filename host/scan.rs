@@ -430,28 +430,6 @@ mod tests {
         assert_eq!(check(b"\"\xff\""), Err((1, "not UTF-8")));
     }
 
-    /// Run by hand: `cargo test --release --lib scan::tests::speed -- --ignored --nocapture`.
-    #[test]
-    #[ignore = "a measurement"]
-    fn speed_over_small_objects() {
-        let text: Vec<u8> = (0..1_000_000)
-            .flat_map(|index| {
-                format!(r#"{{"id":{index},"name":"user {index}","score":{index}.25,"tags":["a","b"],"on":true}},"#)
-                    .into_bytes()
-            })
-            .collect();
-        let mut scanner = Scanner::default();
-        let (began, mut at) = (std::time::Instant::now(), 0);
-        while at < text.len() {
-            scanner.begin();
-            match scanner.feed(&text[at..]) {
-                Step::End(end) => at += end + 1,
-                other => panic!("{other:?}"),
-            }
-        }
-        println!("{} ns an object of {} bytes", began.elapsed().as_nanos() / 1_000_000, text.len() / 1_000_000);
-    }
-
     #[test]
     fn a_million_levels_need_neither_stack_nor_much_memory() {
         let deep = [vec![b'['; 1_000_000], vec![b']'; 1_000_000]].concat();

@@ -131,7 +131,7 @@ impl Decoder {
         }
         match self.peek_length() {
             Some(length) => (HEADER + length).saturating_sub(self.buffer.len()).max(1),
-            None => HEADER - self.buffer.len(),
+            None => HEADER.saturating_sub(self.buffer.len()).max(1),
         }
     }
 
@@ -170,6 +170,78 @@ impl Decoder {
             self.buffer.advance(HEADER);
             let payload = self.buffer.split_to(length as usize).freeze();
             return Ok(Some((Head { kind, flags, function, length, ticket, index, attempt }, payload)));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn task(payload: &[u8]) -> Head {
+        Head {
+            kind: FrameKind::Task,
+            flags: 5,
+            function: 2,
+            length: payload.len() as u32,
+            ticket: 7,
+            index: u64::MAX,
+            attempt: 3,
+        }
+    }
+
+    #[test]
+    fn a_frame_over_the_limit_is_an_error_before_its_payload_comes() {
+        let mut decoder = Decoder::new(10);
+        Head::control(FrameKind::Done, 11).put(decoder.buffer());
+        assert_eq!(decoder.next_frame(), Err(FrameError::TooLong { length: 11, limit: 10 }));
+    }
+
+    #[test]
+    fn an_unknown_kind_is_skipped_whatever_its_length() {
+        let mut decoder = Decoder::new(10);
+        Head::control(FrameKind::Done, 1000).put(decoder.buffer());
+        decoder.buffer()[0] = 99;
+        assert_eq!(decoder.next_frame(), Ok(None));
+        decoder.buffer().extend_from_slice(&[0; 1000]);
+        Head::control(FrameKind::Ready, 0).put(decoder.buffer());
+        let (head, _) = decoder.next_frame().expect("frames").expect("whole");
+        assert_eq!(head.kind, FrameKind::Ready);
+    }
+
+    proptest! {
+        #[test]
+        fn frames_survive_any_split(
+            payloads in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..200), 1..20),
+            step in 1..97_usize,
+        ) {
+            let mut bytes = Vec::new();
+            for payload in &payloads {
+                task(payload).put(&mut bytes);
+                bytes.extend_from_slice(payload);
+            }
+            let mut decoder = Decoder::new(200);
+            let mut out = Vec::new();
+            for part in bytes.chunks(step) {
+                decoder.buffer().extend_from_slice(part);
+                while let Some((head, payload)) = decoder.next_frame().expect("honest frames") {
+                    prop_assert_eq!(head, task(&payload));
+                    out.push(payload.to_vec());
+                }
+            }
+            prop_assert_eq!(out, payloads);
+        }
+
+        #[test]
+        fn any_bytes_are_frames_or_an_error(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
+            let mut decoder = Decoder::new(500);
+            decoder.buffer().extend_from_slice(&bytes);
+            while let Ok(Some((head, payload))) = decoder.next_frame() {
+                prop_assert!(payload.len() == head.length as usize && head.length <= 500);
+            }
+            prop_assert!(decoder.wanted() > 0);
         }
     }
 }

@@ -193,3 +193,64 @@ fn read_failure(json: &[u8]) -> Option<Failure> {
     failure.detail.frames.truncate(crate::outcome::MAX_FRAMES);
     Some(failure)
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::frame::Decoder;
+
+    proptest! {
+        #[test]
+        fn any_payload_is_a_report_or_nothing(flags in any::<u8>(), payload in prop::collection::vec(any::<u8>(), 0..300)) {
+            let mut head = Head::control(FrameKind::Done, payload.len() as u32);
+            head.flags = flags;
+            let length = payload.len();
+            if let Some(report) = read_report(&head, Bytes::from(payload)) {
+                let value = report.result.map_or(0, |value| value.bytes.len());
+                prop_assert!(value + report.captured.stdout.len() + report.captured.stderr.len() <= length);
+            }
+        }
+
+        #[test]
+        fn a_report_survives_the_wire(
+            value in prop::collection::vec(any::<u8>(), 0..100),
+            stdout in prop::collection::vec(any::<u8>(), 0..50),
+            fuel in any::<Option<u64>>(),
+            failed in any::<bool>(),
+        ) {
+            let failure = Failure::new(Kind::Trap, "wasm trap");
+            let figures = Figures {
+                started_us: 5, wall_ns: 6, cpu_ns: 7, peak_memory: 8, fuel,
+                stdout: &stdout, stderr: b"", truncated: true,
+            };
+            let mut out = Vec::new();
+            let result = if failed { Err(&failure) } else { Ok((Form::Text, value.as_slice())) };
+            put_report(&mut out, Head::control(FrameKind::Done, 0), &figures, result);
+            let mut decoder = Decoder::new(1 << 20);
+            decoder.buffer().extend_from_slice(&out);
+            let (head, payload) = decoder.next_frame().expect("frames").expect("whole");
+            let report = read_report(&head, payload).expect("a report");
+            prop_assert_eq!(report.usage.fuel, fuel);
+            prop_assert_eq!(report.captured.stdout.as_ref(), stdout.as_slice());
+            prop_assert!(report.captured.truncated);
+            match report.result {
+                Ok(read) => prop_assert!(!failed && read.form == Form::Text && read.bytes == value),
+                Err(read) => prop_assert!(failed && read == failure),
+            }
+        }
+
+        #[test]
+        fn a_task_survives_the_wire(item in prop::collection::vec(any::<u8>(), 0..100), path in any::<Option<String>>()) {
+            let parts = TaskParts { form: ItemForm::Raw, path: path.as_deref(), item: &item };
+            let mut out = Vec::new();
+            put_task(&mut out, Head::control(FrameKind::Task, 0), &parts);
+            out.extend_from_slice(&item);
+            let mut decoder = Decoder::new(1 << 20);
+            decoder.buffer().extend_from_slice(&out);
+            let (head, payload) = decoder.next_frame().expect("frames").expect("whole");
+            prop_assert_eq!(read_task(&head, &payload), Some(parts));
+        }
+    }
+}

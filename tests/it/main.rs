@@ -7,6 +7,7 @@
     reason = "tests panic to fail, and start processes"
 )]
 
+mod abis;
 mod command;
 mod engine;
 mod liar;

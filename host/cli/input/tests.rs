@@ -455,28 +455,3 @@ fn a_glob_without_a_match_is_an_error() {
     let error = open(&Source { format: Some(Format::Files), ..Source::new("/no/such/*.png") }).unwrap_err();
     assert_eq!(error.exit_code(), 4);
 }
-
-/// Run by hand: `cargo test --release --lib throughput -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn throughput_of_a_million_small_items() {
-    let dir = tempfile::tempdir().unwrap();
-    let integers: Vec<String> = (0..1_000_000).map(|index| (index * 7).to_string()).collect();
-    let objects: Vec<String> = (0..1_000_000)
-        .map(|index| format!(r#"{{"id":{index},"name":"user {index}","score":{index}.25,"tags":["a","b"],"on":true}}"#))
-        .collect();
-    for (name, items) in [("integers", integers), ("objects", objects)] {
-        for (end, text) in
-            [("json", format!("[{}]", items.join(","))), ("jsonl", items.join("\n")), ("txt", items.join("\n"))]
-        {
-            let path = dir.path().join(format!("{name}.{end}"));
-            fs::write(&path, text).unwrap();
-            let began = std::time::Instant::now();
-            let reader = open(&Source::new(path.to_str().unwrap())).unwrap();
-            let opened = began.elapsed();
-            let count = reader.filter(|item| item.body.is_ok()).count();
-            let (open, all) = (opened.as_nanos() / 1_000_000, began.elapsed().as_nanos() / 1_000_000);
-            println!("{name} {end}: {count} items, {all} ns an item, of which {open} to open");
-        }
-    }
-}

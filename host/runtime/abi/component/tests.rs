@@ -497,32 +497,3 @@ fn writes_to_files_are_held_to_their_limit() {
     assert_eq!((failed.kind, failed.detail.denied.as_slice()), (Kind::Exit, &["--max-write".to_owned()][..]));
     assert_eq!(std::fs::read(directory.path().join("out")).unwrap(), b"");
 }
-
-/// Not a test of correctness: `cargo test --release -- --ignored --nocapture`.
-#[test]
-#[ignore = "measures"]
-fn measure_fresh_tasks() {
-    for name in ["echo-bytes", "echo-text", "echo-floats", "checked-bytes", "count", "shift"] {
-        let mut guest = Bench::new(FUNCTIONS).function(name).load().unwrap().0;
-        let (item, form) = match name {
-            "count" => (b"null".to_vec(), ItemForm::Json),
-            "echo-floats" => (b"[1.5,2.5,3.5,4.5,5.5,6.5,7.5,8.5]".to_vec(), ItemForm::Json),
-            "shift" => (br#"{"x":1,"y":2,"label":"abc"}"#.to_vec(), ItemForm::Json),
-            _ => (vec![b'a'; 64], ItemForm::Raw),
-        };
-        let task = TaskInput { function: 0, index: 0, item: &item, form, path: None };
-        let mut out = Vec::new();
-        let mut samples: Vec<f64> = (0..20)
-            .map(|_| {
-                let started = Instant::now();
-                for _ in 0..2000 {
-                    out.clear();
-                    assert!(guest.run(&task, &mut out).result.is_ok());
-                }
-                started.elapsed().as_secs_f64() / 2000.0 * 1e6
-            })
-            .collect();
-        samples.sort_by(f64::total_cmp);
-        println!("{name}: {:.2} µs a task (best {:.2})", samples[10], samples[0]);
-    }
-}
