@@ -10,5 +10,6 @@
 mod abis;
 mod command;
 mod engine;
+mod guests;
 mod liar;
 mod support;
