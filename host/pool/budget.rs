@@ -14,20 +14,26 @@ pub struct Budget {
     freed: Condvar,
     waiting: AtomicBool,
     queued: AtomicUsize,
+    chunks: AtomicUsize,
+    most_chunks: usize,
     closed: AtomicBool,
     /// Position of the item that is delivered next.
     pub next: AtomicU64,
 }
 
 impl Budget {
-    /// A budget of `window` undelivered items.
+    /// A budget of `window` undelivered items, of which `chunks` chunks may
+    /// wait for a slot. Once there are so many, the feeder waits until half
+    /// are gone: woken for each, it would do nothing else than wake.
     #[must_use]
-    pub fn new(window: usize) -> Self {
+    pub fn new(window: usize, chunks: usize) -> Self {
         Self {
             permits: Mutex::new(window),
             freed: Condvar::new(),
             waiting: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
+            chunks: AtomicUsize::new(0),
+            most_chunks: chunks,
             closed: AtomicBool::new(false),
             next: AtomicU64::new(0),
         }
@@ -63,32 +69,33 @@ impl Budget {
         self.freed.notify_all();
     }
 
-    /// Waits until `bytes` more may wait for a slot; false when closed.
+    /// Waits until one more chunk of `bytes` may wait for a slot; false when
+    /// closed.
     pub fn queue(&self, bytes: usize) -> bool {
-        if self.may_queue(bytes) {
-            self.queued.fetch_add(bytes, Ordering::AcqRel);
-            return true;
+        if !self.may_queue(bytes, self.most_chunks) {
+            let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+            self.waiting.store(true, Ordering::SeqCst);
+            while !self.may_queue(bytes, self.most_chunks / 2) && !self.closed.load(Ordering::Acquire) {
+                permits = self.freed.wait(permits).unwrap_or_else(PoisonError::into_inner);
+            }
+            self.waiting.store(false, Ordering::SeqCst);
         }
-        let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
-        self.waiting.store(true, Ordering::SeqCst);
-        while !self.may_queue(bytes) && !self.closed.load(Ordering::Acquire) {
-            permits = self.freed.wait(permits).unwrap_or_else(PoisonError::into_inner);
-        }
-        self.waiting.store(false, Ordering::SeqCst);
-        drop(permits);
         self.queued.fetch_add(bytes, Ordering::AcqRel);
+        self.chunks.fetch_add(1, Ordering::AcqRel);
         !self.closed.load(Ordering::Acquire)
     }
 
-    fn may_queue(&self, bytes: usize) -> bool {
+    fn may_queue(&self, bytes: usize, chunks: usize) -> bool {
         let queued = self.queued.load(Ordering::SeqCst);
-        queued == 0 || queued + bytes <= QUEUED_BYTES
+        self.chunks.load(Ordering::SeqCst) < chunks && (queued == 0 || queued + bytes <= QUEUED_BYTES)
     }
 
-    /// A slot took `bytes` out of the queue.
+    /// A slot took a chunk of `bytes` out of the queue.
     pub fn unqueue(&self, bytes: usize) {
-        self.queued.fetch_sub(bytes, Ordering::SeqCst);
-        if self.waiting.load(Ordering::SeqCst) {
+        let queued = self.queued.fetch_sub(bytes, Ordering::SeqCst) - bytes;
+        let chunks = self.chunks.fetch_sub(1, Ordering::SeqCst) - 1;
+        let room = chunks < self.most_chunks / 2 && queued <= QUEUED_BYTES / 2;
+        if room && self.waiting.load(Ordering::SeqCst) {
             // The lock orders this after the waiter's check.
             drop(self.permits.lock().unwrap_or_else(PoisonError::into_inner));
             self.freed.notify_all();

@@ -16,6 +16,9 @@ use crate::pool::reorder::Reorder;
 /// whose worker holds the next item.
 const UNDELIVERED_BYTES: usize = 32 << 20;
 
+/// Outcomes for which a reader is always woken.
+const WORTH_WAKING: usize = 256;
+
 /// Bit of `issued` that ends it.
 const SEALED: u64 = 1 << 63;
 
@@ -54,6 +57,11 @@ struct Inbox {
 impl Inbox {
     fn is_ready(&self) -> bool {
         self.reorder.is_ready() || !self.unordered.is_empty() || self.is_done()
+    }
+
+    /// Outcomes here, ready or not.
+    fn held(&self) -> usize {
+        self.reorder.len() + self.unordered.len()
     }
 
     fn is_done(&self) -> bool {
@@ -107,9 +115,9 @@ impl Task {
 impl Job {
     /// A job whose reader gets outcomes in order or as they come.
     #[must_use]
-    pub fn new(window: usize, ordered: bool, function: u16, rest: Rest) -> Self {
+    pub fn new(budget: Budget, ordered: bool, function: u16, rest: Rest) -> Self {
         Self {
-            budget: Budget::new(window),
+            budget,
             function,
             gathering: Mutex::default(),
             rest,
@@ -129,6 +137,31 @@ impl Job {
     /// Hands outcomes to the reader, by position. Never waits: permits bound
     /// how many there can be.
     pub fn deliver(&self, outcomes: impl Iterator<Item = (u64, Outcome)>) {
+        if self.put(outcomes) {
+            self.arrived.notify_all();
+        }
+    }
+
+    /// Like [`Job::deliver`], by a slot that will have more within a
+    /// millisecond: a reader who would be woken for little is left waiting
+    /// until [`Job::nudge`].
+    pub fn deliver_some(&self, outcomes: impl Iterator<Item = (u64, Outcome)>) {
+        if self.put(outcomes) && self.inbox().held() >= WORTH_WAKING {
+            self.arrived.notify_all();
+        }
+    }
+
+    /// Wakes the reader if something is ready for it.
+    pub fn nudge(&self) {
+        let inbox = self.inbox();
+        if inbox.waiting && inbox.is_ready() {
+            drop(inbox);
+            self.arrived.notify_all();
+        }
+    }
+
+    /// Whether the reader waits for what is ready now.
+    fn put(&self, outcomes: impl Iterator<Item = (u64, Outcome)>) -> bool {
         let mut weight = 0;
         let mut inbox = self.inbox();
         for (position, outcome) in outcomes {
@@ -141,11 +174,7 @@ impl Job {
             }
         }
         self.undelivered.fetch_add(weight, Ordering::AcqRel);
-        let wake = inbox.waiting && inbox.is_ready();
-        drop(inbox);
-        if wake {
-            self.arrived.notify_all();
-        }
+        inbox.waiting && inbox.is_ready()
     }
 
     /// Feeder: the position of one more item; `None` when there must be none.

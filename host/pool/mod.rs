@@ -44,6 +44,7 @@ use crate::describe::Description;
 use crate::error::Error;
 use crate::limits::{Isolation, SandboxMode};
 use crate::outcome::{Failure, Kind};
+use crate::pool::budget::Budget;
 use crate::pool::feed::Chunk;
 use crate::pool::item::Item;
 use crate::pool::job::{Job, Task};
@@ -182,9 +183,7 @@ impl Pool {
             options.max_tasks_per_child = Some(NonZeroU64::MIN);
         }
         let processes = options.processes.get();
-        // Enough for every slot's window twice: slots never find the queue
-        // empty because the feeder was not scheduled.
-        let (queue, queue_out) = bounded((processes * 128).max(256));
+        let (queue, queue_out) = bounded(queue_capacity(options.processes));
         let (urgent, urgent_out) = bounded(processes * 4);
         let (closing, closed) = bounded(0);
         let mut wakers = Vec::new();
@@ -259,7 +258,8 @@ impl Pool {
         I::IntoIter: Send + 'static,
     {
         let window = options.window.map_or(WINDOW, NonZeroUsize::get);
-        let job = Arc::new(Job::new(window, options.ordered, options.function, options.rest));
+        let chunks = queue_capacity(self.shared.options.processes);
+        let job = Arc::new(Job::new(Budget::new(window, chunks), options.ordered, options.function, options.rest));
         let shared = Arc::clone(&self.shared);
         shared.feeding.fetch_add(1, Ordering::AcqRel);
         let (fed, items) = (Arc::clone(&job), items.into_iter());
@@ -303,6 +303,12 @@ impl Drop for Pool {
     fn drop(&mut self) {
         self.end();
     }
+}
+
+/// Chunks in the queue: enough for every slot's window twice, so that slots
+/// never find it empty because the feeder was not scheduled.
+fn queue_capacity(processes: NonZeroUsize) -> usize {
+    (processes.get() * 128).max(256)
 }
 
 impl Shared {
@@ -377,10 +383,8 @@ impl Shared {
 
     /// After the end: cancels whatever is still queued.
     pub(crate) fn drain(&self) {
-        for queue in [&self.urgent_out, &self.queue_out] {
-            while let Ok(chunk) = queue.try_recv() {
-                chunk.into_iter().for_each(Task::cancel);
-            }
+        while let Some(chunk) = slot::take(&self.urgent_out, &self.queue_out) {
+            chunk.into_iter().for_each(Task::cancel);
         }
     }
 

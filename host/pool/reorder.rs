@@ -23,6 +23,12 @@ impl<T> Reorder<T> {
         self.first
     }
 
+    /// Places between the next position and the last one that is there.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.waiting.len()
+    }
+
     /// Takes the result of `position`. False when it was there already, or
     /// was given out before: the result is dropped.
     pub fn insert(&mut self, position: u64, result: T) -> bool {

@@ -18,7 +18,7 @@ use crate::worker::outbox::Outbox;
 
 /// Replies after which the host gets them while others are still to run, so
 /// that it can send more before this worker runs dry.
-const REPLIES: u32 = 24;
+const REPLIES: u32 = 32;
 
 /// Bytes of replies after which they are written.
 const REPLY_BYTES: usize = 64 << 10;

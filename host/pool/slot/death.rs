@@ -114,6 +114,7 @@ impl Slot {
         }
         self.settle(&mut seat, cause, &ended, &mut batch);
         batch.deliver();
+        self.tell();
     }
 
     /// Reads what is left in a dead worker's socket.

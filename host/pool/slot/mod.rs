@@ -18,7 +18,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 
 use crate::pool::Shared;
 use crate::pool::feed::Chunk;
-use crate::pool::job::Task;
+use crate::pool::job::{Job, Task};
 use crate::pool::slot::seat::{NoWorker, Seat};
 use crate::pool::slot::watch::now_ns;
 use crate::wire::frame::{FrameKind, Head};
@@ -26,6 +26,9 @@ use crate::wire::report::{TaskParts, put_task};
 
 /// A running item older than this no longer keeps others waiting behind it.
 const BLOCKING: Duration = Duration::from_millis(5);
+
+/// How long a reader may be left waiting while more outcomes are to come.
+const TELL: Duration = Duration::from_millis(1);
 
 /// How often a slot looks around when nothing else wakes it.
 const LOOK: Duration = Duration::from_secs(1);
@@ -50,6 +53,9 @@ pub(crate) struct Slot {
     backlog: VecDeque<Task>,
     /// Waiting for their back-off.
     delayed: Vec<(Instant, Task)>,
+    /// A job whose reader was not told of its last outcomes yet, and since
+    /// when.
+    untold: Option<(Arc<Job>, u64)>,
 }
 
 /// The ends of channels that a slot listens to.
@@ -68,7 +74,18 @@ pub(crate) struct Ears {
 impl Slot {
     pub(crate) fn new(id: u32, shared: Arc<Shared>, ears: Ears) -> Self {
         let Ears { queue, urgent, closing, waker } = ears;
-        Self { id, shared, queue, urgent, closing, waker, seat: None, backlog: VecDeque::new(), delayed: Vec::new() }
+        Self {
+            id,
+            shared,
+            queue,
+            urgent,
+            closing,
+            waker,
+            seat: None,
+            backlog: VecDeque::new(),
+            delayed: Vec::new(),
+            untold: None,
+        }
     }
 
     /// The thread's body.
@@ -221,6 +238,13 @@ impl Slot {
         }
     }
 
+    /// Tells a reader what it was not told.
+    fn tell(&mut self) {
+        if let Some((job, _since)) = self.untold.take() {
+            job.nudge();
+        }
+    }
+
     /// One round of writing, waiting and reading.
     fn exchange(&mut self) {
         let Some(seat) = self.seat.as_mut() else { return };
@@ -240,12 +264,15 @@ impl Slot {
             .iter()
             .map(|(due, _)| due.saturating_duration_since(Instant::now()))
             .fold(timeout, Duration::min);
+        let timeout = if self.untold.is_some() { timeout.min(TELL) } else { timeout };
         let Ok(seen) = seat.link.poll(seat.process.socket(), self.waker.as_fd(), !blocked, timeout) else {
             self.bury(None);
             return;
         };
         if seen.readable && !blocked {
             self.read();
+        } else {
+            self.tell();
         }
     }
 }
@@ -257,7 +284,7 @@ fn unqueue(chunk: &Chunk) {
 }
 
 /// A chunk that is there now; what others gave back comes first.
-fn take(urgent: &Receiver<Chunk>, queue: &Receiver<Chunk>) -> Option<Chunk> {
+pub(crate) fn take(urgent: &Receiver<Chunk>, queue: &Receiver<Chunk>) -> Option<Chunk> {
     urgent.try_recv().ok().or_else(|| queue.try_recv().ok().inspect(unqueue))
 }
 

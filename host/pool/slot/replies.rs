@@ -10,9 +10,10 @@ use bytes::Bytes;
 use crate::outcome::Outcome;
 use crate::pool::Shared;
 use crate::pool::job::{Job, Task};
+use crate::pool::slot::death::Cause;
 use crate::pool::slot::seat::Seat;
 use crate::pool::slot::watch::now_ns;
-use crate::pool::slot::{Slot, death::Cause};
+use crate::pool::slot::{Slot, TELL};
 use crate::wire::frame::{FrameKind, Head};
 use crate::wire::report::{TaskReport, read_report};
 
@@ -32,6 +33,14 @@ impl Batch {
         self.outcomes.push((position, outcome));
     }
 
+    /// Delivers what is held of a job that has more in the same worker; gives
+    /// back the job that is to be told soon.
+    fn deliver_some(&mut self) -> Option<Arc<Job>> {
+        let job = self.job.take()?;
+        job.deliver_some(self.outcomes.drain(..));
+        Some(job)
+    }
+
     pub(super) fn deliver(&mut self) {
         if let Some(job) = &self.job
             && !self.outcomes.is_empty()
@@ -48,11 +57,32 @@ impl Slot {
         let open = seat.link.read(seat.process.socket());
         let mut batch = Batch::default();
         let honest = self.replies(&mut batch);
-        batch.deliver();
+        let more = self.seat.as_ref().is_some_and(|seat| !seat.flight.is_empty());
+        if more && matches!(open, Ok(true)) {
+            if let Some(job) = batch.deliver_some() {
+                self.tell_later(job);
+            }
+        } else {
+            batch.deliver();
+            self.tell();
+        }
         match open {
             _ if !honest => self.bury(Some(Cause::Protocol)),
             Ok(true) => {}
             Ok(false) | Err(_) => self.bury(None),
+        }
+    }
+
+    /// Remembers the job to be told, and tells another one at once.
+    fn tell_later(&mut self, job: Arc<Job>) {
+        let now = now_ns();
+        match &self.untold {
+            Some((untold, since)) if Arc::ptr_eq(untold, &job) && now - since < TELL.as_nanos() as u64 => {}
+            Some(_) => {
+                self.tell();
+                self.untold = Some((job, now));
+            }
+            None => self.untold = Some((job, now)),
         }
     }
 
