@@ -1,6 +1,8 @@
 //! A worker that lies: it speaks the wire and does what each item tells it
 //! to. For tests of what the host believes; never installed.
 
+#![allow(clippy::expect_used, clippy::disallowed_methods, reason = "a test's worker: its panics and exits are meant")]
+
 use std::io::{self, Write};
 use std::os::fd::AsFd;
 use std::time::Duration;

@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::support::binary;
+use crate::support::{binary, skipped};
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -22,7 +22,7 @@ fn guest(name: &str) -> Option<PathBuf> {
         "{} is missing: run `make guests`",
         path.display()
     );
-    println!("skipped: {name} is not built (make guests)");
+    skipped(&format!("{name} is not built (make guests)"));
     None
 }
 

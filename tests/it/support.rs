@@ -1,5 +1,6 @@
 //! What the tests share: modules, pools, items.
 
+use std::io::Write;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -77,6 +78,12 @@ pub fn item(index: u64, text: impl Into<String>) -> Item {
 /// Items `0..count` that are their own index.
 pub fn numbers(count: u64) -> impl Iterator<Item = Item> + Send + 'static {
     (0..count).map(|index| item(index, index.to_string()))
+}
+
+/// Says that a test was skipped, where it can be seen: the test runner hides
+/// what is printed by the macros.
+pub fn skipped(why: &str) {
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }
 
 /// Processes whose parent this one is.

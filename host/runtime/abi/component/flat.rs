@@ -4,6 +4,8 @@
 //!
 //! A Rust type for every signature would be thousands; these are dozens.
 
+#![expect(unsafe_code, reason = "values of a type known only at run time go through the typed fast path")]
+
 use std::mem::MaybeUninit;
 
 use wasmtime::component::__internal::{CanonicalAbiInfo, InstanceType, InterfaceType, LiftContext, LowerContext};
