@@ -1,0 +1,122 @@
+//! The pool's side of `make bench`: reads one command a line on standard input
+//! and answers each with one line of JSON. Pools are made when first asked for
+//! and kept, so that `run.py` can alternate samples of this program with
+//! samples of its peer.
+//!
+//! | command | answer |
+//! |---|---|
+//! | `sample TASK MODE CHUNK ITEMS` | seconds from the call to the last outcome |
+//! | `loop TASK MODE ITEMS` | the same module without a pool, on this thread |
+//! | `apply TASK ITEMS` | seconds of calls with one item, one after another |
+//! | `pss TASK` | bytes that each worker holds, shared pages by their share |
+//! | `start MODULE CACHE` | seconds from a file to the first outcome |
+//! | `drop` | ends all pools |
+//!
+//! TASK is `int`, `bytes`, `component` or `echo:BYTES`; MODE is `fresh`,
+//! `reuse` or `single` (fresh, one item in a worker at a time); CHUNK is a
+//! number, `auto` or `python` (the formula of Python's pool).
+
+#[path = "driver/guest.rs"]
+mod guest;
+#[path = "driver/measure.rs"]
+mod measure;
+
+use std::collections::HashMap;
+use std::io::{BufRead, Write};
+use std::num::NonZeroUsize;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow, bail};
+use serde_json::{Value, json};
+use wpool::pool::{Chunksize, Pool};
+
+use crate::guest::{Mode, Task, WORKERS};
+use crate::measure::Local;
+
+fn main() -> ExitCode {
+    if let Some(code) = wpool::worker::run_if_requested() {
+        return code;
+    }
+    match serve() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // The asker shows it; there is no printer here.
+            let _unheard = writeln!(std::io::stderr(), "bench-driver: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn serve() -> Result<()> {
+    let mut bench = Bench::default();
+    let mut out = std::io::stdout().lock();
+    for line in std::io::stdin().lock().lines() {
+        let line = line?;
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let answer = bench.answer(&words).unwrap_or_else(|error| json!({ "error": format!("{line}: {error:#}") }));
+        writeln!(out, "{answer}")?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+/// What is kept from command to command.
+#[derive(Default)]
+struct Bench {
+    pools: HashMap<(Task, Mode), Pool>,
+    loops: HashMap<(Task, Mode), Local>,
+}
+
+impl Bench {
+    fn answer(&mut self, words: &[&str]) -> Result<Value> {
+        match *words {
+            ["sample", task, mode, chunk, items] => {
+                let items = count(items)?;
+                let pool = self.pool(task.parse()?, mode.parse()?)?;
+                measure::sample(pool, task.parse()?, chunksize(chunk, items)?, items)
+            }
+            ["loop", task, mode, items] => self.local(task.parse()?, mode.parse()?)?.sample(count(items)?),
+            ["apply", task, items] => {
+                let pool = self.pool(task.parse()?, Mode::Fresh)?;
+                measure::apply(pool, task.parse()?, count(items)?)
+            }
+            ["pss", task] => measure::pss(self.pool(task.parse()?, Mode::Fresh)?, task.parse()?),
+            ["start", module, cache] => measure::start(module.as_ref(), cache.as_ref()),
+            ["drop"] => {
+                *self = Self::default();
+                Ok(json!({}))
+            }
+            _ => bail!("no such command"),
+        }
+    }
+
+    fn pool(&mut self, task: Task, mode: Mode) -> Result<&Pool> {
+        let key = (task, mode);
+        if !self.pools.contains_key(&key) {
+            self.pools.insert(key, guest::pool(task, mode)?);
+        }
+        self.pools.get(&key).context("the pool is gone")
+    }
+
+    fn local(&mut self, task: Task, mode: Mode) -> Result<&mut Local> {
+        let key = (task, mode);
+        if !self.loops.contains_key(&key) {
+            self.loops.insert(key, Local::load(task, mode)?);
+        }
+        self.loops.get_mut(&key).context("the guest is gone")
+    }
+}
+
+fn count(text: &str) -> Result<u64> {
+    text.parse().map_err(|_| anyhow!("{text:?} is no number of items"))
+}
+
+fn chunksize(text: &str, items: u64) -> Result<Chunksize> {
+    let size = match text {
+        "auto" => return Ok(Chunksize::Auto),
+        // `divmod(len(items), 4 * workers)`, plus one where there is a rest.
+        "python" => usize::try_from(items)?.div_ceil(4 * WORKERS).max(1),
+        number => number.parse()?,
+    };
+    Ok(Chunksize::Fixed(NonZeroUsize::new(size).context("chunks of nothing")?))
+}

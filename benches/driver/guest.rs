@@ -1,0 +1,196 @@
+//! The guests that are measured: their modules, how their tasks are called,
+//! and the pools that run them.
+
+use std::num::NonZeroUsize;
+
+use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
+use wit_component::{DecodedWasm, StringEncoding};
+use wpool::capabilities::Capabilities;
+use wpool::limits::{Features, Isolation, Limits};
+use wpool::pool::compile::{Artifact, CompileOptions, prepare};
+use wpool::pool::item::{Body, Item};
+use wpool::pool::module::Module;
+use wpool::pool::{Pool, PoolOptions, Work};
+use wpool::wire::message::{Abi, BytesAs, Encode, ItemAs, ItemForm, ResultAs, Spread, Target, TaskSpec};
+
+/// Worker processes of every pool here; the peer has as many.
+pub const WORKERS: usize = 2;
+
+/// Bytes of an item of the tasks over bytes.
+const PAYLOAD: usize = 64;
+
+const INT: &str = include_str!("../guests/int.wat");
+const BYTES: &str = include_str!("../guests/bytes.wat");
+const LIST: &str = include_str!("../guests/list.wat");
+const ECHO: &str = include_str!("../../tests/fixtures/echo.wat");
+
+/// A component of the type that `list.wat` is to get; never run.
+const LIST_TYPE: &str = r#"(component
+  (core module $code
+    (memory (export "memory") 1)
+    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) unreachable)
+    (func (export "run") (param i32 i32) (result i32) unreachable))
+  (core instance $core (instantiate $code))
+  (func (export "run") (param "data" (list u8)) (result (list u8))
+    (canon lift (core func $core "run") (memory $core "memory") (realloc (func $core "cabi_realloc")))))"#;
+
+/// What a task does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Task {
+    /// A number in, its square out.
+    Int,
+    /// 64 bytes in, the same backwards out, by the `bytes` ABI.
+    Bytes,
+    /// The same by a component over `list<u8>`, made with the adapter.
+    Component,
+    /// So many bytes in, the same out.
+    Echo(usize),
+}
+
+impl std::str::FromStr for Task {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(match text {
+            "int" => Self::Int,
+            "bytes" => Self::Bytes,
+            "component" => Self::Component,
+            _ => match text.strip_prefix("echo:") {
+                Some(bytes) => Self::Echo(bytes.parse()?),
+                None => bail!("no task {text:?}"),
+            },
+        })
+    }
+}
+
+/// How tasks are kept apart, and how many are in a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// A new instance per task.
+    Fresh,
+    /// One instance per worker.
+    Reuse,
+    /// A new instance per task, and a window of one item.
+    Single,
+}
+
+impl std::str::FromStr for Mode {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Ok(match text {
+            "fresh" => Self::Fresh,
+            "reuse" => Self::Reuse,
+            "single" => Self::Single,
+            _ => bail!("no mode {text:?}"),
+        })
+    }
+}
+
+impl Task {
+    /// The module, as a file would hold it.
+    pub fn module(self) -> Result<Vec<u8>> {
+        Ok(match self {
+            Self::Int => INT.into(),
+            Self::Bytes => BYTES.into(),
+            Self::Component => core_form(LIST, LIST_TYPE)?,
+            Self::Echo(_) => ECHO.into(),
+        })
+    }
+
+    /// How its tasks are called, with the limits that pools have by default.
+    pub fn spec(self, mode: Mode) -> TaskSpec {
+        let abi = match self {
+            Self::Int => Abi::Core,
+            Self::Bytes | Self::Echo(_) => Abi::Bytes,
+            Self::Component => Abi::Component,
+        };
+        let isolation = if mode == Mode::Reuse { Isolation::Reuse } else { Isolation::Fresh };
+        TaskSpec { isolation, ..spec(abi) }
+    }
+
+    /// An endless supply of items, made where they are pulled.
+    pub fn items(self) -> impl Iterator<Item = Item> + Send + 'static {
+        let payload = match self {
+            Self::Int => Bytes::new(),
+            Self::Bytes | Self::Component => (0..PAYLOAD as u8).collect(),
+            Self::Echo(size) => vec![b'x'; size].into(),
+        };
+        (0..).map(move |index| {
+            let (bytes, form) = match self {
+                Self::Int => (Bytes::from(index.to_string()), ItemForm::Json),
+                Self::Bytes | Self::Component | Self::Echo(_) => (payload.clone(), ItemForm::Raw),
+            };
+            Item { index, body: Ok(Body { bytes, form, path: None }), tag: None }
+        })
+    }
+
+    /// Whether `value` is what the item with this index has to give.
+    pub fn is_right(self, index: u64, value: &[u8]) -> bool {
+        match self {
+            Self::Int => std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()) == Some(index * index),
+            Self::Bytes | Self::Component => value.iter().copied().eq((0..PAYLOAD as u8).rev()),
+            Self::Echo(size) => value.len() == size && value.first() == Some(&b'x'),
+        }
+    }
+}
+
+/// Calls of `run` with default limits and results as they are.
+pub fn spec(abi: Abi) -> TaskSpec {
+    TaskSpec {
+        limits: Limits::default(),
+        capabilities: Capabilities::none(),
+        isolation: Isolation::Fresh,
+        features: Features::default(),
+        stub_imports: false,
+        targets: vec![Target { abi, interface: None, name: "run".to_owned() }],
+        spread: Spread::One,
+        with: Vec::new(),
+        argv: Vec::new(),
+        program: "bench.wasm".to_owned(),
+        item_as: ItemAs::Auto,
+        result: (abi == Abi::Bytes).then_some(ResultAs::Bytes),
+        bytes: BytesAs::Array,
+        encode: Encode::Exact,
+        extra_fields_ignored: false,
+    }
+}
+
+/// A core module with a section that says which component it was built for,
+/// as wit-bindgen leaves it in modules.
+fn core_form(module: &str, like: &str) -> Result<Vec<u8>> {
+    let mut module = wat::parse_str(module)?;
+    let like = wat::parse_str(like)?;
+    let DecodedWasm::Component(types, world) = wit_component::decode(&like).map_err(|error| anyhow!("{error:#}"))?
+    else {
+        bail!("the component with the types is none");
+    };
+    let embedded = wit_component::embed_component_metadata(&mut module, &types, world, StringEncoding::UTF8);
+    embedded.map_err(|error| anyhow!("{error:#}"))?;
+    Ok(module)
+}
+
+/// A task's compiled module.
+pub fn artifact(task: Task) -> Result<Artifact> {
+    let module = Module::from_bytes("bench.wasm", task.module()?)?;
+    Ok(prepare(&module, &CompileOptions::default(), &mut |_| {})?)
+}
+
+/// A pool of [`WORKERS`] workers for a task.
+pub fn pool(task: Task, mode: Mode) -> Result<Pool> {
+    let Artifact { file, description, .. } = artifact(task)?;
+    start(Work { artifact: file, description, spec: task.spec(mode) }, mode)
+}
+
+/// A pool that has its first worker.
+pub fn start(work: Work, mode: Mode) -> Result<Pool> {
+    let options = PoolOptions {
+        processes: NonZeroUsize::new(WORKERS).context("no workers")?,
+        credit: (mode == Mode::Single).then_some(NonZeroUsize::MIN),
+        ..PoolOptions::default()
+    };
+    let pool = Pool::start(work, options)?;
+    pool.wait_ready().map_err(|error| anyhow!("{error}"))?;
+    Ok(pool)
+}
