@@ -22,6 +22,7 @@ mod guest;
 mod measure;
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::io::{BufRead, Write};
 use std::num::NonZeroUsize;
 use std::process::ExitCode;
@@ -91,19 +92,17 @@ impl Bench {
     }
 
     fn pool(&mut self, task: Task, mode: Mode) -> Result<&Pool> {
-        let key = (task, mode);
-        if !self.pools.contains_key(&key) {
-            self.pools.insert(key, guest::pool(task, mode)?);
-        }
-        self.pools.get(&key).context("the pool is gone")
+        Ok(match self.pools.entry((task, mode)) {
+            Entry::Occupied(pool) => pool.into_mut(),
+            Entry::Vacant(place) => place.insert(guest::pool(task, mode)?),
+        })
     }
 
     fn local(&mut self, task: Task, mode: Mode) -> Result<&mut Local> {
-        let key = (task, mode);
-        if !self.loops.contains_key(&key) {
-            self.loops.insert(key, Local::load(task, mode)?);
-        }
-        self.loops.get_mut(&key).context("the guest is gone")
+        Ok(match self.loops.entry((task, mode)) {
+            Entry::Occupied(local) => local.into_mut(),
+            Entry::Vacant(place) => place.insert(Local::load(task, mode)?),
+        })
     }
 }
 
