@@ -29,7 +29,7 @@ pub struct ModeArgs {
     #[arg(long, value_name = "SRC")]
     pub starmap: Option<String>,
     /// Call once with this JSON value and print the result
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", allow_negative_numbers = true)]
     pub apply: Option<String>,
 }
 
