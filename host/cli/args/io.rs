@@ -106,7 +106,7 @@ pub struct FunctionArgs {
     /// file:PATH
     #[arg(long, value_name = "FORM", value_parser = result_as, hide_short_help = true)]
     pub result: Option<ResultAs>,
-    /// How list<u8> results are written: array, base64 or utf8
+    /// How lists of bytes (list of u8) are written: array, base64 or utf8
     #[arg(long, value_name = "FORM", default_value = "array", value_parser = bytes_as, hide_short_help = true)]
     pub bytes: BytesAs,
     /// Make unknown imported functions trap when called

@@ -74,8 +74,9 @@ fn find(pattern: &str) -> Result<Vec<PathBuf>, Error> {
     let options =
         // Its own care for leading dots panics at names that are not UTF-8.
         glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
-    let dots = pattern.starts_with('.') || pattern.contains("/.");
     let prefix = fixed_prefix(pattern);
+    let free = &pattern[prefix.as_os_str().len()..];
+    let dots = free.starts_with('.') || free.contains("/.");
     let matches =
         glob::glob_with(pattern, options).map_err(|error| Error::Usage(format!("{pattern:?} is no glob: {error}")))?;
     let mut found = Vec::new();
