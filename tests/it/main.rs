@@ -12,4 +12,6 @@ mod command;
 mod engine;
 mod guests;
 mod liar;
+mod readme;
 mod support;
+mod tidy;
