@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::escape::escape_lines;
 
 /// The most of one message that is shown, in bytes.
-const LONGEST: usize = 64 << 10;
+const LONGEST: usize = 8 << 10;
 
 /// Goes to the line's start and clears it.
 const CLEAR: &str = "\r\x1b[K";
@@ -82,7 +82,11 @@ impl Printer {
     }
 
     fn labelled(&self, label: &str, style: &str, text: &str) {
-        let text = escape_lines(text.as_bytes(), "", LONGEST);
+        // What is wrong stands first: a long name must not push it out.
+        let kept = &text[..text.floor_char_boundary(LONGEST)];
+        let mut text =
+            escape_lines(kept.as_bytes(), "", usize::MAX) + if kept.len() < text.len() { " …" } else { "" };
+        text.truncate(text.trim_end().len());
         if self.color {
             self.write(&format!("\x1b[{style}m{label}:\x1b[0m {text}\n"));
         } else {

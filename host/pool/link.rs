@@ -24,9 +24,6 @@ const BLOCK: usize = 64 << 10;
 /// A read is never for fewer bytes than this.
 const MIN_READ: usize = 4 << 10;
 
-/// Most bytes read at a time.
-const MAX_BLOCK: usize = 1 << 20;
-
 /// What is still to be written, and what was read.
 #[derive(Debug)]
 pub struct Link {
@@ -144,8 +141,10 @@ impl Link {
         let buffer = self.decoder.buffer();
         // A new block only when the old one is used up: results pin their
         // block until they are delivered.
-        if buffer.capacity() - buffer.len() < wanted.clamp(MIN_READ, MAX_BLOCK) {
-            buffer.reserve(wanted.clamp(BLOCK, MAX_BLOCK));
+        if buffer.capacity() - buffer.len() < wanted.max(MIN_READ) {
+            // A large frame gets its room at once, since growing would copy
+            // it and leave up to twice its size; its length was checked.
+            buffer.reserve(wanted.max(BLOCK));
         }
         match rustix::io::read(socket, buffer.spare_capacity_mut()) {
             Ok(([], _)) => Ok(false),

@@ -56,6 +56,9 @@ use crate::wire::message::TaskSpec;
 /// many, so that one long item does not hold up those after it.
 const WINDOW: usize = 1 << 16;
 
+/// Stack of the pool's threads, whatever the environment says.
+const STACK: usize = 1 << 20;
+
 /// How long a full queue is waited for before the pool's end is looked at.
 const LOOK: Duration = Duration::from_millis(100);
 
@@ -223,6 +226,7 @@ impl Pool {
             let slot = Slot::new(id as u32, Arc::clone(&pool.shared), ears);
             let thread = std::thread::Builder::new()
                 .name(format!("wpool-slot-{id}"))
+                .stack_size(STACK)
                 .spawn(move || slot.run())
                 .map_err(Error::io("cannot start a slot's thread"))?;
             pool.threads.push(thread);
@@ -265,6 +269,7 @@ impl Pool {
         let (fed, items) = (Arc::clone(&job), items.into_iter());
         std::thread::Builder::new()
             .name("wpool-feed".to_owned())
+            .stack_size(STACK)
             .spawn(move || feed::feed(&shared, &fed, items, options.chunksize))
             .map_err(Error::io("cannot start the feeder's thread"))?;
         Ok(Outcomes::new(job, Arc::clone(&self.shared)))

@@ -115,11 +115,11 @@ impl EngineSpec {
         config.native_unwind_info(false);
         config.memory_init_cow(true);
         config.parallel_compilation(matches!(self.role, Role::Compile));
-        if let Role::Run { needs, memory } = self.role {
+        if let Role::Run { needs, .. } = self.role {
             // Nothing is compiled here; making the compiler would cost a
             // third of a worker's start.
             config.enable_compiler(false);
-            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(needs, memory)));
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pooling(needs)));
         }
         config
     }
@@ -155,7 +155,7 @@ fn collects(features: Features) -> bool {
     features.gc || features.exceptions
 }
 
-fn pooling(needs: Needs, memory: u64) -> PoolingAllocationConfig {
+fn pooling(needs: Needs) -> PoolingAllocationConfig {
     let slots = |count: u32| count.saturating_add(2).max(MIN_SLOTS);
     let scans = PoolingAllocationConfig::is_pagemap_scan_available();
     let keep = if scans { KEEP_WITH_SCAN } else { KEEP_WITHOUT_SCAN };
@@ -175,9 +175,10 @@ fn pooling(needs: Needs, memory: u64) -> PoolingAllocationConfig {
     pool.table_elements(usize::try_from(needs.table_elements.max(TABLE_ELEMENTS)).unwrap_or(usize::MAX));
     pool.max_core_instance_size(INSTANCE_BYTES);
     pool.max_component_instance_size(INSTANCE_BYTES);
-    // Never below the default of 4 GiB: the limiter of the store holds tasks
-    // to `--memory`, a smaller slot would only cost explicit bounds checks.
-    pool.max_memory_size(usize::try_from(memory.max(1 << 32)).unwrap_or(usize::MAX));
+    // Always the reservation of 4 GiB: the limiter of the store holds tasks to
+    // `--memory`, a smaller slot would only cost explicit bounds checks, and a
+    // larger one is more than a slot reserves.
+    pool.max_memory_size(1 << 32);
     pool.linear_memory_keep_resident(keep as usize);
     pool.table_keep_resident((keep / 8) as usize);
     pool.pagemap_scan(if scans { Enabled::Yes } else { Enabled::No });

@@ -205,6 +205,12 @@ const UNSUPPORTED: [(WasmFeatures, &str); 6] = [
     (WasmFeatures::MEMORY_CONTROL, "memory control"),
 ];
 
+/// What is on, and one more.
+fn only(mut features: Features, name: &str) -> Features {
+    features.enable(name);
+    features
+}
+
 /// Finds out which proposals an invalid module needs by trying them.
 fn explain(binary: &[u8], features: Features, component: bool, error: &wasmparser::BinaryReaderError) -> String {
     let message = format!("the module is invalid: {} (at byte {:#x})", error.message(), error.offset());
@@ -221,6 +227,12 @@ fn explain(binary: &[u8], features: Features, component: bool, error: &wasmparse
             .filter(|name| !valid(without(all, name, component)))
             .map(|name| format!("-W {name}"))
             .collect();
+        if needed.is_empty() {
+            // Each of several would do: the first that does.
+            let one = Features::NAMES.into_iter().find(|name| valid(accepted(only(features, name), component)));
+            let hint = one.map_or_else(String::new, |name| format!(" (switch it on with -W {name})"));
+            return format!("the module needs a proposal that is off{hint}: {}", error.message());
+        }
         let flags = needed.join(" ");
         return format!("the module needs a proposal that is off (switch it on with {flags}): {}", error.message());
     }

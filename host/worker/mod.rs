@@ -61,7 +61,9 @@ pub fn main() -> ExitCode {
     };
     let done = match orders.setup {
         Setup::Compile(setup) => compile(host, &setup, orders.descriptors),
-        Setup::Run(setup) => run(host, &setup, orders.descriptors, orders.decoder),
+        Setup::Run(setup) => {
+            on_guest_thread(setup.task.limits.stack, || run(host, &setup, orders.descriptors, orders.decoder))
+        }
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -71,6 +73,21 @@ pub fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
     }
+}
+
+/// Runs on a thread whose stack holds the guest's: the process's own depends
+/// on the limits it was started with.
+fn on_guest_thread(stack: u64, body: impl FnOnce() -> Result<(), Refusal> + Send) -> Result<(), Refusal> {
+    std::thread::scope(|scope| {
+        let thread = std::thread::Builder::new()
+            .name("wpool-guest".to_owned())
+            .stack_size(crate::runtime::engine::thread_stack(stack))
+            .spawn_scoped(scope, body)
+            .map_err(|error| {
+                Refusal::machine(format!("cannot make a stack of {stack} bytes: {error} (lower it with --stack)"))
+            })?;
+        thread.join().unwrap_or_else(|_panicked| Err(Refusal::machine("the worker panicked")))
+    })
 }
 
 fn receive(host: BorrowedFd<'_>) -> io::Result<Option<Orders>> {

@@ -15,31 +15,31 @@ const SQUARE: &str = r#"(module (func (export "square") (param i32) (result i32)
     (i32.mul (local.get 0) (local.get 0))))"#;
 
 /// A folder with a module and a cache of its own.
-struct Bench(tempfile::TempDir);
+pub struct Bench(tempfile::TempDir);
 
 impl Bench {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let bench = Self(tempfile::tempdir().unwrap());
         std::fs::write(bench.path("square.wat"), SQUARE).unwrap();
         bench
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
     }
 
-    fn read(&self, name: &str) -> String {
+    pub fn read(&self, name: &str) -> String {
         std::fs::read_to_string(self.path(name)).unwrap()
     }
 
-    fn command(&self, line: &[&str]) -> Command {
+    pub fn command(&self, line: &[&str]) -> Command {
         let mut command = Command::new(binary());
         command.args(line).current_dir(self.0.path()).env_clear().env("WPOOL_CACHE_DIR", self.path("cache"));
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }
 
-    fn run(&self, line: &[&str]) -> Ran {
+    pub fn run(&self, line: &[&str]) -> Ran {
         Ran::from(self.command(line).output().unwrap())
     }
 
@@ -51,10 +51,10 @@ impl Bench {
 
 /// What a command did.
 #[derive(Debug)]
-struct Ran {
-    code: Option<i32>,
-    out: String,
-    err: String,
+pub struct Ran {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
 }
 
 impl From<Output> for Ran {

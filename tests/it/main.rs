@@ -10,6 +10,7 @@
 mod abis;
 mod command;
 mod engine;
+mod found;
 mod guests;
 mod liar;
 mod readme;

@@ -37,7 +37,8 @@ impl CapabilityArgs {
     /// [`Error::Usage`] naming the option.
     pub fn capabilities(&self) -> Result<Capabilities, Error> {
         let mut seen: Vec<&str> = self.scratch.as_deref().into_iter().collect();
-        for grant in &self.dirs {
+        let mut dirs = self.dirs.clone();
+        for (grant, resolved) in self.dirs.iter().zip(&mut dirs) {
             if seen.contains(&grant.guest.as_str()) {
                 return Err(Error::Usage(format!(
                     "two directories are granted as {:?}; give one another GUEST path",
@@ -46,7 +47,12 @@ impl CapabilityArgs {
             }
             seen.push(&grant.guest);
             match std::fs::metadata(&grant.host) {
-                Ok(meta) if meta.is_dir() => {}
+                // Workers run elsewhere: what is granted is what the path
+                // means here and now, links included.
+                Ok(meta) if meta.is_dir() => {
+                    resolved.host = std::fs::canonicalize(&grant.host)
+                        .map_err(|error| Error::Usage(format!("--dir {}: {error}", grant.host.display())))?;
+                }
                 Ok(_) => return Err(Error::Usage(format!("--dir {}: not a directory", grant.host.display()))),
                 Err(error) => return Err(Error::Usage(format!("--dir {}: {error}", grant.host.display()))),
             }
@@ -58,7 +64,7 @@ impl CapabilityArgs {
             env.push((name.clone(), value.clone()));
         }
         Ok(Capabilities {
-            dirs: self.dirs.clone(),
+            dirs,
             scratch: self.scratch.clone(),
             env,
             deterministic: self.deterministic.then_some(self.seed),

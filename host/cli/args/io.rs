@@ -29,7 +29,7 @@ pub struct ModeArgs {
     #[arg(long, value_name = "SRC")]
     pub starmap: Option<String>,
     /// Call once with this JSON value and print the result
-    #[arg(long, value_name = "JSON")]
+    #[arg(long, value_name = "JSON", allow_negative_numbers = true)]
     pub apply: Option<String>,
 }
 
@@ -106,7 +106,7 @@ pub struct FunctionArgs {
     /// file:PATH
     #[arg(long, value_name = "FORM", value_parser = result_as, hide_short_help = true)]
     pub result: Option<ResultAs>,
-    /// How list<u8> results are written: array, base64 or utf8
+    /// How lists of bytes (list of u8) are written: array, base64 or utf8
     #[arg(long, value_name = "FORM", default_value = "array", value_parser = bytes_as, hide_short_help = true)]
     pub bytes: BytesAs,
     /// Make unknown imported functions trap when called

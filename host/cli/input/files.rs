@@ -72,13 +72,17 @@ fn find(pattern: &str) -> Result<Vec<PathBuf>, Error> {
         return Ok(vec![PathBuf::from(pattern)]);
     }
     let options =
-        glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
+        // Its own care for leading dots panics at names that are not UTF-8.
+        glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
+    let prefix = fixed_prefix(pattern);
+    let free = &pattern[prefix.as_os_str().len()..];
+    let dots = free.starts_with('.') || free.contains("/.");
     let matches =
         glob::glob_with(pattern, options).map_err(|error| Error::Usage(format!("{pattern:?} is no glob: {error}")))?;
     let mut found = Vec::new();
     for path in matches {
         let path = path.map_err(|error| Error::Input(format!("cannot search {pattern}: {error}")))?;
-        if !path.is_dir() {
+        if !path.is_dir() && (dots || !is_hidden(path.strip_prefix(&prefix).unwrap_or(&path))) {
             found.push(path);
         }
     }
@@ -88,6 +92,12 @@ fn find(pattern: &str) -> Result<Vec<PathBuf>, Error> {
     }
     found.sort_unstable_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
     Ok(found)
+}
+
+/// Some part of the path begins with a dot: matched only by a pattern that
+/// says so.
+fn is_hidden(path: &Path) -> bool {
+    path.iter().any(|part| part.as_bytes().first() == Some(&b'.'))
 }
 
 fn fixed_prefix(pattern: &str) -> PathBuf {

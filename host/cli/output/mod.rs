@@ -118,6 +118,12 @@ impl Target {
         }
     }
 
+    /// Whether outcomes are told as records, which name the items' lines.
+    #[must_use]
+    pub fn needs_names(&self) -> bool {
+        matches!(self, Self::Pattern(_))
+    }
+
     /// Whether the tags of items must keep the items' bytes.
     #[must_use]
     pub fn needs_item(&self) -> bool {

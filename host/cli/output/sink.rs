@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{self, IsTerminal, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use rustix::event::{PollFd, PollFlags};
@@ -13,6 +14,9 @@ use crate::error::Error;
 
 /// What is written at once, in bytes.
 const BLOCK: usize = 64 << 10;
+
+/// The same for a terminal that shows a progress line.
+const TERMINAL_BLOCK: usize = 8 << 20;
 
 /// Where bytes go, with a buffer before it.
 #[derive(Debug)]
@@ -25,11 +29,14 @@ pub(crate) struct Sink {
     buffer: Vec<u8>,
     written: u64,
     flush_each: bool,
+    block: usize,
 }
 
 impl Sink {
-    /// Opens where a target's stream goes.
-    pub(crate) fn open(target: &Target, flush_each: bool) -> Result<Self, Error> {
+    /// Opens where a target's stream goes. On a terminal whole lines are
+    /// written at once; parts of a line are held, because the progress line
+    /// would wipe them.
+    pub(crate) fn open(target: &Target, flush_each: bool, whole_lines: bool) -> Result<Self, Error> {
         let (file, name, rename) = match target {
             Target::Stdout | Target::Pattern(_) => (stdout()?, "standard output".to_owned(), None),
             Target::File(path) => {
@@ -43,8 +50,10 @@ impl Sink {
                 }
             }
         };
-        let flush_each = flush_each || file.is_terminal();
-        Ok(Self { file, name, rename, buffer: Vec::new(), written: 0, flush_each })
+        let terminal = file.is_terminal();
+        let flush_each = flush_each || (terminal && whole_lines);
+        let block = if terminal && !whole_lines { TERMINAL_BLOCK } else { BLOCK };
+        Ok(Self { file, name, rename, buffer: Vec::new(), written: 0, flush_each, block })
     }
 
     /// What is appended here is written by [`Sink::passed`].
@@ -54,7 +63,7 @@ impl Sink {
 
     /// An outcome has been appended.
     pub(crate) fn passed(&mut self) -> Result<(), WriteError> {
-        if self.flush_each || self.buffer.len() >= BLOCK { self.flush() } else { Ok(()) }
+        if self.flush_each || self.buffer.len() >= self.block { self.flush() } else { Ok(()) }
     }
 
     /// Bytes appended so far.
@@ -137,7 +146,19 @@ fn open_part(path: &Path) -> Result<(File, PathBuf, PathBuf), Error> {
     let mut part = whole.clone().into_os_string();
     part.push(".part");
     let part = PathBuf::from(part);
-    let file = File::create(&part).map_err(Error::io(format!("cannot write {}", part.display())))?;
+    let cannot = || Error::io(format!("cannot write {}", part.display()));
+    // Never through a link, and by one run at a time: the lock goes with us.
+    let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .custom_flags(flags)
+        .open(&part)
+        .map_err(cannot())?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)
+        .map_err(|_locked| cannot()(io::Error::other("another run is writing it")))?;
+    file.set_len(0).map_err(cannot())?;
     if let Ok(kind) = fs::metadata(&whole) {
         // A file that is replaced keeps its mode where that is allowed.
         let _ = file.set_permissions(kind.permissions());

@@ -46,7 +46,8 @@ impl Writer {
     /// # Errors
     /// [`Error::Io`] when it cannot be opened.
     pub fn new(options: Options) -> Result<Self, Error> {
-        let sink = Sink::open(&options.target, options.flush_each)?;
+        let whole_lines = !matches!(options.format, OutFormat::Json | OutFormat::Raw);
+        let sink = Sink::open(&options.target, options.flush_each, whole_lines)?;
         let (files, format) = match options.target {
             Target::Pattern(template) => {
                 (Some(ItemFiles::new(template, options.overwrite, options.item_form)), OutFormat::Records)
@@ -169,7 +170,7 @@ mod tests {
         let out = dir.path().join("records");
         let pattern = format!("{}/{{id}}", dir.path().display());
         let mut writer = Writer::new(Options::new(OutFormat::Json)).unwrap();
-        writer.sink = Sink::open(&Target::File(out.clone()), false).unwrap();
+        writer.sink = Sink::open(&Target::File(out.clone()), false, true).unwrap();
         writer.files = Some(ItemFiles::new(Template::parse(&pattern), false, ItemForm::Json));
         writer.format = OutFormat::Records;
         let outcome = |id: &str| Outcome {

@@ -26,6 +26,8 @@ const BURST: u32 = 64;
 pub enum End {
     /// All outcomes are written.
     Done,
+    /// All there will be; time ran out before the input did.
+    Cut,
     /// The reader of our output is gone.
     Closed,
 }
@@ -51,6 +53,9 @@ pub struct Drive<'a> {
     pub pool_args: &'a PoolArgs,
     /// `--show-output`.
     pub show: ShowOutput,
+    /// Unread items are left out when the run ends early: its output is not
+    /// whole then.
+    pub leaves_rest: bool,
     /// When `--deadline` is over.
     pub deadline: Option<Instant>,
     /// Signals.
@@ -94,13 +99,15 @@ impl Drive<'_> {
         let (written, error) = match (outcomes.broken(), status.and_then(InputStatus::take_error)) {
             (Some(error), _) => (writer.abort(), Some(owned(&error))),
             (None, Some(error)) => (writer.abort(), Some(error)),
-            (None, None) if cut == Some(Cut::Signal) => (writer.stop(), None),
+            (None, None) if cut == Some(Cut::Signal) || (cut.is_some() && drive.leaves_rest) => (writer.stop(), None),
             (None, None) => (writer.finish(), None),
         };
         told(printer, cut, drive.run);
         match (error, written) {
             (Some(error), _) | (None, Err(WriteError::Failed(error))) => Err(error),
             (None, Err(WriteError::Closed)) => Ok(End::Closed),
+            // Its items were not all run, seen or unseen.
+            (None, Ok(())) if cut == Some(Cut::Deadline) => Ok(End::Cut),
             (None, Ok(())) => Ok(End::Done),
         }
     }

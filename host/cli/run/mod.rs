@@ -19,6 +19,7 @@ use super::printer::{self, Volume};
 use super::signals::Listener;
 use super::stats::{Compile, Stats, Workers};
 use crate::error::Error;
+use crate::pool::Rest;
 use crate::pool::compile::Artifact;
 use crate::pool::{MapOptions, Pool, Work};
 
@@ -128,6 +129,7 @@ impl Run<'_> {
             talk: &self.talk,
             pool_args: &self.args.pool,
             show: self.args.output.show_output,
+            leaves_rest: rest == Rest::Leave,
             deadline: self.args.limits.deadline.and_then(|deadline| self.started.checked_add(deadline)),
             listener,
             gate,
@@ -139,6 +141,7 @@ impl Run<'_> {
         }
         match end? {
             End::Closed => Ok(0),
+            End::Cut => Ok(FAILED),
             End::Done if self.stats.failed() > 0 => Ok(FAILED),
             End::Done => Ok(0),
         }

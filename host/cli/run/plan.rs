@@ -15,6 +15,7 @@ use crate::cli::input::{self, ExtraColumns, Format, InputStatus, Reader, Source}
 use crate::cli::output::{OnFailure, Options, OutFormat, RunNames, Target as OutTarget};
 use crate::describe::Description;
 use crate::error::Error;
+use crate::escape::escape;
 use crate::limits::{Limits, SandboxMode};
 use crate::pool::item::{Body, Item};
 use crate::pool::module::Module;
@@ -78,7 +79,7 @@ impl<'a> Plan<'a> {
             return Ok(Items::One(Some(Item { index: 0, body: Ok(body), tag: None })));
         }
         let options = &self.args.input;
-        let records = self.out_format(None) == OutFormat::Records;
+        let records = self.out_format(None) == OutFormat::Records || self.out.needs_names();
         let reader = input::open(&Source {
             src: self.source.to_owned(),
             format: options.input,
@@ -261,14 +262,18 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What is called, `iface/name` or `name`.
+/// The most of a guest's name that a message shows, in bytes.
+const SHOWN_NAME: usize = 200;
+
+/// What is called, `iface/name` or `name`; escaped, because guests name it.
 #[must_use]
 pub fn shown(spec: &TaskSpec) -> String {
-    match spec.targets.as_slice() {
+    let name = match spec.targets.as_slice() {
         [Target { interface: Some(interface), name, .. }, ..] => format!("{interface}/{name}"),
         [Target { name, .. }, ..] => name.clone(),
         [] => String::new(),
-    }
+    };
+    escape(name.as_bytes(), SHOWN_NAME)
 }
 
 /// The items of a run.

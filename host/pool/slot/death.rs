@@ -160,7 +160,7 @@ impl Slot {
                 }
             } else if started && self.shared.side_effects {
                 // It ran, and what it did outside cannot be undone.
-                let failure = maybe_ran();
+                let failure = maybe_ran(ended);
                 let (job, position, outcome) = task.fail(failure);
                 batch.add(job, position, outcome);
             } else {
@@ -195,7 +195,7 @@ impl Slot {
                 task.deaths += 1;
                 let violation = ended.signal == Some(SIGSYS) && cause.is_none();
                 if self.shared.side_effects && !violation {
-                    return Some(maybe_ran());
+                    return Some(maybe_ran(ended));
                 }
                 (violation || task.deaths >= DEATHS || task.attempts >= STARTS)
                     .then(|| crashed(cause, ended, violation))
@@ -277,12 +277,15 @@ fn timeout(limit: Duration, name: &str, flag: &str) -> Failure {
     Failure::limit(Kind::Timeout, format_args!("{what} longer than {}", humantime::format_duration(limit)), hit)
 }
 
-fn maybe_ran() -> Failure {
+fn maybe_ran(ended: &Ended) -> Failure {
     Failure::new(
         Kind::WorkerCrashed,
         "the worker died; the item may have run and was not repeated, because it can write to a granted directory",
     )
-    .with(|detail| detail.reason = Some("maybe-ran".to_owned()))
+    .with(|detail| {
+        detail.reason = Some("maybe-ran".to_owned());
+        detail.signal = ended.signal;
+    })
 }
 
 fn crashed(cause: Option<Cause>, ended: &Ended, violation: bool) -> Failure {

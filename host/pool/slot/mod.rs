@@ -138,6 +138,7 @@ impl Slot {
         while !self.shared.is_terminated() {
             self.undelay();
             self.drop_stopped();
+            self.retire_worn();
             if self.seat.is_none() && self.backlog.is_empty() {
                 return;
             }
@@ -165,10 +166,6 @@ impl Slot {
 
     /// Makes sure of a worker; false when there is none now.
     fn seat(&mut self) -> bool {
-        let worn = |seat: &Seat| self.shared.options.max_tasks_per_child.is_some_and(|most| seat.given >= most.get());
-        if self.seat.as_ref().is_some_and(|seat| worn(seat) && seat.flight.is_empty()) {
-            self.retire();
-        }
         if self.seat.is_some() {
             return true;
         }
@@ -202,8 +199,12 @@ impl Slot {
     }
 
     /// Ends a worker that has done its share.
-    fn retire(&mut self) {
-        let Some(seat) = self.seat.take() else { return };
+    fn retire_worn(&mut self) {
+        let worn = |seat: &mut Seat| {
+            self.shared.options.max_tasks_per_child.is_some_and(|most| seat.given >= most.get())
+                && seat.flight.is_empty()
+        };
+        let Some(seat) = self.seat.take_if(worn) else { return };
         self.set_pid(0);
         let reported = seat.cpu;
         let (ended, _words) = seat.end();

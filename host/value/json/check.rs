@@ -8,7 +8,7 @@ use crate::value::{ValueError, number};
 
 /// Checks that `text` is one JSON value: UTF-8, no halves of surrogate pairs,
 /// no key twice in an object, numbers within the range of a 64-bit float,
-/// nested at most [`MAX_DEPTH`] deep.
+/// nested at most 128 levels deep.
 ///
 /// # Errors
 /// What is wrong, and at which byte.
