@@ -13,4 +13,6 @@ mod engine;
 mod found;
 mod guests;
 mod liar;
+mod readme;
 mod support;
+mod tidy;
