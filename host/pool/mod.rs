@@ -252,7 +252,8 @@ impl Pool {
     }
 
     /// Runs `items` through the pool. They are pulled lazily, by a thread of
-    /// the pool's own, as far as the window allows.
+    /// the pool's own, as far as the window allows; a single item is pulled
+    /// by the caller.
     ///
     /// # Errors
     /// When that thread cannot be started.
@@ -267,6 +268,11 @@ impl Pool {
         let shared = Arc::clone(&self.shared);
         shared.feeding.fetch_add(1, Ordering::AcqRel);
         let (fed, items) = (Arc::clone(&job), items.into_iter());
+        if items.size_hint().1.is_some_and(|most| most <= 1) {
+            // A thread would take longer than the one item.
+            feed::feed(&shared, &fed, items, options.chunksize);
+            return Ok(Outcomes::new(job, shared));
+        }
         std::thread::Builder::new()
             .name("wpool-feed".to_owned())
             .stack_size(STACK)

@@ -15,6 +15,9 @@ use crate::error::Error;
 /// What is written at once, in bytes.
 const BLOCK: usize = 64 << 10;
 
+/// Room that the buffer keeps from one write to the next, in bytes.
+const KEPT: usize = 1 << 20;
+
 /// The same for a terminal that shows a progress line.
 const TERMINAL_BLOCK: usize = 8 << 20;
 
@@ -89,6 +92,8 @@ impl Sink {
         };
         self.written += at as u64;
         self.buffer.clear();
+        // One large value must not keep its room for the rest of the run.
+        self.buffer.shrink_to(KEPT);
         result.map_err(|source| WriteError::new(format!("cannot write {}", self.name), source))
     }
 
