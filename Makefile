@@ -24,8 +24,9 @@ check: ## formatting and lints only
 ci: ## what the continuous integration runs
 	@.ci/run
 
-bench: build guests ## measure against Python's Pool (a table of ratios)
-	@scripts/bench.sh
+bench: ## measure against Python's Pool: a table of ratios (BENCH=--quick is faster)
+	cargo build --release --locked --bin wpool --example bench-driver
+	python3 benches/run.py $(BENCH)
 
 guests: ## compile the example task functions to target/guests
 	@scripts/setup-guests.sh >/dev/null && scripts/build-guests.sh

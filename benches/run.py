@@ -25,7 +25,7 @@ from ratios import MEMORY, RATIOS, SERIES
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BENCHES = ROOT / "benches"
-RELEASE = ROOT / "target" / "release"
+RELEASE = pathlib.Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "release"
 OUT = ROOT / "target" / "bench"
 WPOOL = RELEASE / "wpool"
 

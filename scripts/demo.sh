@@ -30,6 +30,8 @@ run() {
 # Documents that every Debian and Ubuntu has; elsewhere those of this project.
 DOCUMENTS=/usr/share/common-licenses
 [ -d $DOCUMENTS ] || DOCUMENTS=docs
+# So many times over they are work for a few seconds.
+COPIES=600
 
 title "1. Build: wpool (a release build takes minutes the first time) and the guests"
 cargo build --release --locked
@@ -37,7 +39,7 @@ scripts/setup-guests.sh >/dev/null
 scripts/build-guests.sh
 
 title "2. textstats, a Rust component, over the documents in $DOCUMENTS"
-run 0 "wpool run target/guests/textstats.wasm --map '$DOCUMENTS/*' --input files --progress always --stats"
+run 0 "wpool run target/guests/textstats.wasm --map '$DOCUMENTS/*' --input files --stats"
 names=("$DOCUMENTS"/*)
 [ "$(wc -l <"$WORK/out")" = ${#names[@]} ] || die "${#names[@]} results were expected"
 printf '\nresults, in the order of the files:\n'
@@ -48,6 +50,14 @@ printf '\nthe same by one worker:\n'
 run 0 "wpool run -j 1 target/guests/textstats.wasm --map '$DOCUMENTS/*' --input files"
 cmp "$WORK/all" "$WORK/out" || die "another number of workers gave another result"
 echo "identical"
+
+printf '\nthe same documents %d times over, with the line of progress:\n' $COPIES
+rm -rf target/demo && mkdir -p target/demo
+for ((copy = 0; copy < COPIES; copy++)); do ln -s "$(realpath $DOCUMENTS)" target/demo/$copy; done
+run 0 "wpool run target/guests/textstats.wasm --map 'target/demo/*/*' --input files --progress always --stats"
+[ "$(wc -l <"$WORK/out")" = $((${#names[@]} * COPIES)) ] || die "a result for each document was expected"
+[ "$(sort -u "$WORK/out" | wc -l)" = "$(sort -u "$WORK/all" | wc -l)" ] || die "copies have other results"
+rm -rf target/demo
 
 title "3. hostile: of six items three misbehave, each in its own way"
 run 1 "wpool run target/guests/hostile.wasm --map '[\"ok:first\",\"loop\",\"ok:second\",\"trap\",\"grow\",\"ok:last\"]' --timeout 1s --memory 64MiB"

@@ -72,8 +72,9 @@ step "lints" lints
 step "documentation" docs
 step "build of the tests" cargo test --release --locked --no-run
 step "guests (since then)" join_guests
+step "examples in documentation" cargo test --release --locked --doc
 report "all but the tests" "$START"
 rm -f "$GUESTS_LOG"
 
 # The last step, so that the last lines are cargo's count.
-exec cargo test --release --locked
+exec cargo test --release --locked --tests

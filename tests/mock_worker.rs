@@ -88,6 +88,7 @@ fn act(host: impl AsFd, head: &Head, payload: &[u8], page: &Page) -> io::Result<
     match order.as_str() {
         "die" | "idle-death" => std::process::abort(),
         "die-first" if head.attempt == 1 => std::process::abort(),
+        "forbidden" => rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::SYS)?,
         "exit" => std::process::exit(7),
         "hang" => std::thread::sleep(Duration::from_secs(600)),
         "stopped" => {

@@ -15,6 +15,9 @@ use signal_hook::iterator::{Handle, Signals};
 /// is ended as it is: to kill workers and write what is done.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The same before there are tasks.
+const EARLY: Duration = Duration::from_millis(500);
+
 /// How urgently the run is to end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Urgency {
@@ -30,6 +33,8 @@ pub enum Urgency {
 struct State {
     count: AtomicUsize,
     first: AtomicI32,
+    /// Tasks may be running.
+    working: AtomicBool,
 }
 
 /// Listens for signals while it lives.
@@ -64,11 +69,22 @@ impl Listener {
                     seen.first.store(signal, Ordering::SeqCst);
                 }
                 stopped.store(true, Ordering::SeqCst);
-                let patience = if before == 0 { grace.saturating_add(PATIENCE) } else { PATIENCE };
+                let patience = match before {
+                    // Nothing runs that could be finished: we wait for a file
+                    // that does not open or an input that does not come.
+                    0 if !seen.working.load(Ordering::SeqCst) => EARLY,
+                    0 => grace.saturating_add(PATIENCE),
+                    _ => PATIENCE,
+                };
                 watch(watched.clone(), patience, 128 + seen.first.load(Ordering::SeqCst));
             }
         })?;
         Ok(Self { state, stop, handle, thread: Some(thread), over: Some(over) })
+    }
+
+    /// From here on tasks may be running.
+    pub fn work(&self) {
+        self.state.working.store(true, Ordering::SeqCst);
     }
 
     /// How urgently the run is to end.
@@ -136,6 +152,7 @@ mod tests {
     fn the_first_signal_drains_and_the_second_kills() {
         // HUP, so that a Ctrl-C for the whole test run still works.
         let listener = Listener::start(Duration::from_secs(60)).unwrap();
+        listener.work();
         assert_eq!((listener.urgency(), listener.exit_code()), (Urgency::None, None));
         let wait = |urgency| {
             let began = std::time::Instant::now();

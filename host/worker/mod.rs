@@ -52,6 +52,8 @@ pub fn run_if_requested() -> Option<ExitCode> {
 pub fn main() -> ExitCode {
     let stdin = io::stdin();
     let host = stdin.as_fd();
+    // Else process lists show the name of the link it was started by.
+    let _unnamed = rustix::thread::set_name(c"wpool-worker");
     let orders = match receive(host) {
         Ok(Some(orders)) => orders,
         // The host went away before it said anything, or this is a person

@@ -67,11 +67,17 @@ impl<R: Runner> Server<'_, R> {
                 }
                 self.task(&head, &payload, &mut clock, &mut out);
                 unsent += 1;
-                if self.prompt || unsent >= REPLIES || self.outbox.replies().len() >= REPLY_BYTES {
+                if self.prompt {
+                    // The host knows of it before anyone could think that it
+                    // did not run.
+                    self.outbox.flush()?;
+                }
+                self.page.finish();
+                // Not on the item's clock: the host may not be reading.
+                if unsent >= REPLIES || self.outbox.replies().len() >= REPLY_BYTES {
                     self.outbox.flush()?;
                     unsent = 0;
                 }
-                self.page.finish();
             }
             self.outbox.flush()?;
             unsent = 0;

@@ -116,3 +116,36 @@ fn a_process_for_each_item_starts_no_spare() {
         bench.run(&["run", "square.wat", "--map", "[1,2,3,4]", "-j", "1", "--isolation", "process", "--stats=json"]);
     assert!(ran.err.contains(r#""started":4"#), "{}", ran.err);
 }
+
+#[test]
+fn an_array_on_standard_input_gives_an_array() {
+    let bench = Bench::new();
+    for (text, expected) in [("[1,2]", "[1,4]\n"), (" [ ]", "[]\n"), ("1\n2\n", "1\n4\n")] {
+        let mut child = bench.command(&["run", "square.wat", "--map", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+        std::io::Write::write_all(&mut child.stdin.take().unwrap(), text.as_bytes()).unwrap();
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), expected);
+    }
+}
+
+#[test]
+fn an_interrupt_while_nothing_runs_ends_at_once() {
+    let bench = Bench::new();
+    let mut child = bench.command(&["run", "square.wat", "--map", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    // The handlers are there before standard input is read.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    let began = std::time::Instant::now();
+    let status = child.wait().unwrap();
+    assert!(began.elapsed() < std::time::Duration::from_secs(5));
+    assert_eq!(status.code(), Some(130));
+}
+
+#[test]
+fn columns_that_a_core_function_has_not_are_told_before_anything_runs() {
+    let bench = Bench::new();
+    std::fs::write(bench.path("pairs.csv"), "a,b\n7,2\n").unwrap();
+    let ran = bench.run(&["run", "square.wat", "--starmap", "pairs.csv"]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(4), ""), "{}", ran.err);
+}

@@ -138,3 +138,16 @@ fn a_worker_that_dies_at_its_start_is_quoted() {
     let error = pool.wait_ready().expect_err("broken");
     assert!(error.to_string().contains("these are my last words"), "{error}");
 }
+
+#[test]
+fn a_forbidden_system_call_is_not_tried_again() {
+    costs_only_itself("forbidden", Kind::WorkerCrashed, Some("sandbox-violation"));
+    assert_eq!(run(&["forbidden"])[0].attempts, 1);
+}
+
+#[test]
+fn items_that_all_kill_their_workers_are_all_named() {
+    let orders = ["die"; 12];
+    let outcomes = run(&orders);
+    assert!(outcomes.iter().all(|outcome| outcome.kind() == Kind::WorkerCrashed), "{outcomes:?}");
+}

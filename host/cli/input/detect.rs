@@ -79,6 +79,13 @@ fn stream(
     let max = source.max_item;
     let separator = if source.nul { 0 } else { b'\n' };
     let mut headers = None;
+    let (blocks, format) = if format.is_none() && source.decide {
+        let mut blocks = blocks.without_mark();
+        let first = blocks.peek().map_err(|error| cannot_read(&name, &error))?;
+        (blocks, Some(if first == Some(b'[') { Format::Json } else { Format::Jsonl }))
+    } else {
+        (blocks, format)
+    };
     let mut form = form_of(format);
     let pieces: Box<dyn Pieces> = match format {
         None => Box::new(Undecided { blocks: Some(blocks.without_mark()), name: name.clone(), max, pieces: None }),

@@ -93,6 +93,9 @@ pub struct Source {
     pub name_lines: bool,
     /// Larger items are `bad-input`, in bytes.
     pub max_item: u64,
+    /// A stream that must tell its format does so when it is opened, which
+    /// waits for its first byte; else when its first item is wanted.
+    pub decide: bool,
 }
 
 impl Source {
@@ -110,6 +113,7 @@ impl Source {
             keep_item: false,
             name_lines: false,
             max_item: Limits::default().max_item,
+            decide: false,
         }
     }
 }

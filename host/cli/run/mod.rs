@@ -88,6 +88,9 @@ impl Run<'_> {
         self.talk.printer.detail(&format!("calling {} with {} workers", plan::shown(&spec), workers.count));
         let writer = Writer::new(plan.output(&items, &module, &spec))?;
         let Artifact { file, description, .. } = artifact;
+        if let Some(listener) = listener {
+            listener.work();
+        }
         let pool = Pool::start(Work { artifact: file, description, spec }, plan.pool(workers.count))?;
         let end = self.feed(&plan, items, &pool, writer, listener);
         // Ending the pool kills its workers: no deaths to be told.

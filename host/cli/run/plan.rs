@@ -89,6 +89,8 @@ impl<'a> Plan<'a> {
             only: options.only.clone(),
             id_field: options.id.clone(),
             keep_item: self.out.needs_item(),
+            // The form of the results follows from the input's.
+            decide: matches!(self.mode, Mode::Map | Mode::Starmap) && self.args.output.output.is_none(),
             name_lines: records,
             max_item: self.limits.max_item,
         })?;
@@ -128,7 +130,7 @@ impl<'a> Plan<'a> {
             .functions
             .iter()
             .find(|function| function.name == target.name && function.interface == target.interface);
-        let (Some(headers), Some(function), Abi::Component) = (reader.headers(), found, target.abi) else {
+        let (Some(headers), Some(function), Abi::Component | Abi::Core) = (reader.headers(), found, target.abi) else {
             return Ok(());
         };
         let with = &self.args.function.with;

@@ -109,7 +109,8 @@ impl Slot {
         let (ended, words) = seat.process.reap();
         self.shared.counts.died.fetch_add(1, Ordering::Relaxed);
         self.shared.counts.add_cpu(ended.cpu.saturating_sub(seat.cpu));
-        if cause.is_none() && seat.done == 0 {
+        // A death with an item running ends, at worst, as that item's outcome.
+        if cause.is_none() && seat.done == 0 && seat.page.running().0 == 0 {
             self.shared.storm.died(describe(&ended, &words), &self.shared);
         }
         self.settle(&mut seat, cause, &ended, &mut batch);

@@ -129,7 +129,7 @@ impl Slot {
         }
         let now = Instant::now();
         for (_, task) in self.delayed.extract_if(.., |(due, _)| *due <= now) {
-            self.backlog.push_back(task);
+            self.backlog.push_front(task);
         }
     }
 
@@ -253,10 +253,14 @@ impl Slot {
             self.bury(None);
             return;
         }
+        // The next item's worker is always read, even where the item itself
+        // still waits for a place in it.
+        let next = |task: &Task| task.job.budget.next.load(Ordering::Acquire) == task.position;
+        let delayed = self.delayed.iter().map(|(_, task)| task);
         let blocked = seat.flight.tasks().any(|task| task.job.is_full())
-            && !seat.flight.tasks().any(|task| task.job.budget.next.load(Ordering::Acquire) == task.position);
+            && !seat.flight.tasks().chain(&self.backlog).chain(delayed).any(next);
         if blocked {
-            seat.watch.touch(now_ns());
+            seat.watch.hold(now_ns());
         }
         let timeout = if blocked || !self.backlog.is_empty() { BLOCKING } else { LOOK };
         let timeout = timeout.min(patience(seat, &self.shared));

@@ -36,9 +36,16 @@ impl Watch {
         self.looked = now;
     }
 
-    /// The host has sent something, received something, or was itself not
-    /// reading: silence counts from now.
+    /// The host has sent or received something: silence counts from now.
     pub(super) fn touch(&mut self, now: u64) {
+        self.changed = now;
+    }
+
+    /// The host does not read now, which may keep the worker from going on:
+    /// this time is not the item's.
+    pub(super) fn hold(&mut self, now: u64) {
+        self.since = self.since.saturating_add(now.saturating_sub(self.looked)).min(now);
+        self.looked = now;
         self.changed = now;
     }
 
@@ -61,6 +68,16 @@ impl Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn time_while_the_host_does_not_read_is_not_the_items() {
+        let (page, _file) = Page::create(0).expect("a memory file");
+        let mut watch = Watch::new(1_000);
+        assert!(page.start(1, 1_500));
+        watch.look(&page, 2_000);
+        watch.hold(9_000);
+        assert_eq!((watch.running_ns(9_000), watch.silent_ns(9_000)), (500, 0));
+    }
 
     #[test]
     fn a_stamp_in_the_past_cannot_lengthen_or_forge_the_clock() {
