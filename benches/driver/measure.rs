@@ -47,12 +47,14 @@ fn host_cpu() -> f64 {
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
 
-/// Processor time of the threads that run guests, in seconds.
+/// Processor time of all threads of the workers, in seconds.
 fn worker_cpu(pool: &Pool) -> Result<f64> {
     let mut nanoseconds = 0;
     for pid in pool.worker_pids() {
-        let times = std::fs::read_to_string(format!("/proc/{pid}/schedstat"))?;
-        nanoseconds += times.split_whitespace().next().context("no time")?.parse::<u64>()?;
+        for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+            let times = std::fs::read_to_string(thread?.path().join("schedstat"))?;
+            nanoseconds += times.split_whitespace().next().context("no time")?.parse::<u64>()?;
+        }
     }
     Ok(nanoseconds as f64 / 1e9)
 }

@@ -2,7 +2,7 @@
 //! byte counts of what waits on either side of the workers.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Bytes of items that may wait for a slot, besides one item of any size.
 const QUEUED_BYTES: usize = 4 << 20;
@@ -10,8 +10,9 @@ const QUEUED_BYTES: usize = 4 << 20;
 /// What one job may have under way.
 #[derive(Debug)]
 pub struct Budget {
-    permits: Mutex<usize>,
+    permits: Mutex<Permits>,
     freed: Condvar,
+    /// The feeder waits for room in the queue and was not told of any.
     waiting: AtomicBool,
     queued: AtomicUsize,
     chunks: AtomicUsize,
@@ -21,6 +22,13 @@ pub struct Budget {
     pub next: AtomicU64,
 }
 
+#[derive(Debug)]
+struct Permits {
+    free: usize,
+    /// The feeder waits for one. Telling nobody is a system call too.
+    awaited: bool,
+}
+
 impl Budget {
     /// A budget of `window` undelivered items, of which `chunks` chunks may
     /// wait for a slot. Once there are so many, the feeder waits until half
@@ -28,7 +36,7 @@ impl Budget {
     #[must_use]
     pub fn new(window: usize, chunks: usize) -> Self {
         Self {
-            permits: Mutex::new(window),
+            permits: Mutex::new(Permits { free: window, awaited: false }),
             freed: Condvar::new(),
             waiting: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
@@ -39,43 +47,55 @@ impl Budget {
         }
     }
 
+    fn permits(&self) -> MutexGuard<'_, Permits> {
+        self.permits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Takes 1 to `most` permits, waiting for the first; 0 when closed.
     pub fn acquire(&self, most: usize) -> usize {
-        let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut permits = self.permits();
         loop {
             if self.closed.load(Ordering::Acquire) {
                 return 0;
             }
-            let taken = most.min(*permits);
+            let taken = most.min(permits.free);
             if taken > 0 {
-                *permits -= taken;
+                permits.free -= taken;
                 return taken;
             }
+            permits.awaited = true;
             permits = self.freed.wait(permits).unwrap_or_else(PoisonError::into_inner);
         }
     }
 
     /// Takes up to `most` permits without waiting.
     pub fn try_acquire(&self, most: usize) -> usize {
-        let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
-        let taken = if self.closed.load(Ordering::Acquire) { 0 } else { most.min(*permits) };
-        *permits -= taken;
+        let mut permits = self.permits();
+        let taken = if self.closed.load(Ordering::Acquire) { 0 } else { most.min(permits.free) };
+        permits.free -= taken;
         taken
     }
 
     /// Gives permits back as items are delivered.
     pub fn release(&self, count: usize) {
-        *self.permits.lock().unwrap_or_else(PoisonError::into_inner) += count;
-        self.freed.notify_all();
+        let mut permits = self.permits();
+        permits.free += count;
+        if std::mem::take(&mut permits.awaited) {
+            drop(permits);
+            self.freed.notify_all();
+        }
     }
 
     /// Waits until one more chunk of `bytes` may wait for a slot; false when
     /// closed.
     pub fn queue(&self, bytes: usize) -> bool {
         if !self.may_queue(bytes, self.most_chunks) {
-            let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
-            self.waiting.store(true, Ordering::SeqCst);
-            while !self.may_queue(bytes, self.most_chunks / 2) && !self.closed.load(Ordering::Acquire) {
+            let mut permits = self.permits();
+            loop {
+                self.waiting.store(true, Ordering::SeqCst);
+                if self.may_queue(bytes, self.most_chunks / 2) || self.closed.load(Ordering::Acquire) {
+                    break;
+                }
                 permits = self.freed.wait(permits).unwrap_or_else(PoisonError::into_inner);
             }
             self.waiting.store(false, Ordering::SeqCst);
@@ -95,16 +115,17 @@ impl Budget {
         let queued = self.queued.fetch_sub(bytes, Ordering::SeqCst) - bytes;
         let chunks = self.chunks.fetch_sub(1, Ordering::SeqCst) - 1;
         let room = chunks < self.most_chunks / 2 && queued <= QUEUED_BYTES / 2;
-        if room && self.waiting.load(Ordering::SeqCst) {
+        // Told once: until the feeder runs, each further chunk would tell it again.
+        if room && self.waiting.load(Ordering::SeqCst) && self.waiting.swap(false, Ordering::SeqCst) {
             // The lock orders this after the waiter's check.
-            drop(self.permits.lock().unwrap_or_else(PoisonError::into_inner));
+            drop(self.permits());
             self.freed.notify_all();
         }
     }
 
     /// Ends all waiting; nothing more is to be pulled.
     pub fn close(&self) {
-        let guard = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.permits();
         self.closed.store(true, Ordering::Release);
         drop(guard);
         self.freed.notify_all();
