@@ -218,6 +218,13 @@ impl CoreGuest {
 
     /// A new store and instance, initialised. `_start` initialises by itself.
     fn fresh(&self, target: &CoreTarget, args: &[String], index: u64) -> Result<Live, Report> {
+        self.page.set_initialising(true);
+        let fresh = self.initialised(target, args, index);
+        self.page.set_initialising(false);
+        fresh
+    }
+
+    fn initialised(&self, target: &CoreTarget, args: &[String], index: u64) -> Result<Live, Report> {
         let wasi = if self.wasi {
             let (context, clock) = self.grants.preview1(&self.console, args, index);
             Wasi { context: Some(context), clock, files: Files::new(self.limits.max_write) }
