@@ -6,6 +6,7 @@ pub mod env;
 pub mod generate;
 pub mod input;
 pub mod inspect;
+pub mod memory;
 pub mod output;
 pub mod prepare;
 pub mod printer;
@@ -27,6 +28,7 @@ use crate::error::Error;
 /// The whole command, from its arguments to its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
+    memory::give_back_large_blocks();
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => {

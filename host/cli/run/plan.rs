@@ -213,7 +213,7 @@ impl<'a> Plan<'a> {
             // A call that failed has no value to print.
             on_failure: if self.mode == Mode::Apply { OnFailure::Omit } else { self.args.output.on_failure },
             overwrite: self.args.output.overwrite,
-            flush_each: self.mode.streams(),
+            flush_idle: self.mode.streams(),
             names: RunNames { module: module.name().to_owned(), function: shown(spec) },
             item_form: match format {
                 Some(Format::Lines | Format::Files) => ItemForm::Raw,
