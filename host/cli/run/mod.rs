@@ -3,6 +3,7 @@
 
 mod drive;
 mod dry;
+mod patterns;
 mod plan;
 
 use std::time::Instant;
@@ -74,6 +75,7 @@ impl Run<'_> {
         let (module, artifact) = artifact(&self.args.module, &self.args.engine, stop, &self.talk)?;
         self.stats.compile = Some(Compile::from(&artifact));
         let target = plan.target(&artifact.description)?;
+        plan.check_placeholders(&items, &artifact.description, &target)?;
         plan.check_columns(&items, &artifact.description, &target)?;
         let workers = plan.workers();
         if let Some(note) = &workers.note {
