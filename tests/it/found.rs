@@ -260,7 +260,7 @@ fn names_beyond_all_measure_refuse_the_module() {
 #[test]
 fn a_limit_on_the_size_of_files_is_a_write_error() {
     let bench = Bench::new();
-    let items: Vec<String> = (0..400_000).map(|item| (item % 1000).to_string()).collect();
+    let items: Vec<String> = (0..400_000).map(|item| (100 + item % 900).to_string()).collect();
     std::fs::write(bench.path("in.json"), format!("[{}]", items.join(","))).unwrap();
     assert_eq!(bench.run(&["compile", "square.wat"]).code, Some(0));
     // Larger than the memory that workers share, smaller than the output.
@@ -278,7 +278,7 @@ fn a_limit_on_the_size_of_files_is_a_write_error() {
 #[test]
 fn names_with_controls_stay_on_one_line_of_a_message() {
     let bench = Bench::new();
-    let name = "x\nerror: forged\u{1b}[1m";
+    let name = "x\nerror: forged\u{1b}c";
     for line in [
         &["run", "square.wat", "--map", &format!("{name}.json")][..],
         &["run", "square.wat", "--map", "[1]", "-o", &format!("{name}/out")],
@@ -290,7 +290,7 @@ fn names_with_controls_stay_on_one_line_of_a_message() {
         let ran = bench.run(line);
         assert!(matches!(ran.code, Some(3 | 4)), "{line:?}: {}", ran.err);
         assert_eq!(ran.err.lines().count(), 1, "{line:?}: {}", ran.err);
-        assert!(ran.err.contains(r"x\nerror: forged\x1b[1m"), "{line:?}: {}", ran.err);
+        assert!(ran.err.contains(r"x\nerror: forged\x1bc"), "{line:?}: {}", ran.err);
     }
 }
 
@@ -370,6 +370,22 @@ fn a_dry_run_shows_the_layers_that_workers_apply() {
     let (enforced, off) = (layers("enforce"), layers("off"));
     assert!(enforced.contains(&"no-new-privs".to_owned()), "{enforced:?}");
     assert!(!off.contains(&"no-new-privs".to_owned()) && off.len() < enforced.len(), "{off:?}");
+}
+
+#[test]
+fn a_task_killed_while_it_initialises_says_so() {
+    let bench = Bench::new();
+    let spin = "(loop $again (br $again))";
+    for (name, module, phase) in [
+        ("start", format!(r#"(module (func $s {spin}) (start $s) (func (export "run") (param i32)))"#), true),
+        ("init", format!(r#"(module (func (export "_initialize") {spin}) (func (export "run") (param i32)))"#), true),
+        ("run", format!(r#"(module (func (export "run") (param i32) {spin}))"#), false),
+    ] {
+        std::fs::write(bench.path("spin.wat"), module).unwrap();
+        let ran = bench.run(&["run", "spin.wat", "--map", "[1]", "--timeout", "200ms", "--output", "records"]);
+        assert!(ran.out.contains(r#""kind":"timeout""#), "{name}: {} {}", ran.out, ran.err);
+        assert_eq!(ran.out.contains(r#""phase":"init""#), phase, "{name}: {}", ran.out);
+    }
 }
 
 #[test]
