@@ -149,7 +149,15 @@ impl Run {
             let bytes = Bytes::copy_from_slice(&packed.bytes[start..packed.ends[item] as usize]);
             let nth = (item - first) as u64;
             let body = Body { bytes, form, path: None };
-            Task { job: Arc::clone(&job), position: position + nth, index: index + nth, body, tag: None, attempts: 0, deaths: 0 }
+            Task {
+                job: Arc::clone(&job),
+                position: position + nth,
+                index: index + nth,
+                body,
+                tag: None,
+                attempts: 0,
+                deaths: 0,
+            }
         })
     }
 }
@@ -258,14 +266,7 @@ impl Gathering {
 
     /// Adds an item of `most` bytes to the run at the end, or to a new one;
     /// false where it has to travel as a task.
-    pub fn pack(
-        &mut self,
-        job: &Arc<Job>,
-        item: &impl Supply,
-        position: u64,
-        most: usize,
-        apart: bool,
-    ) -> bool {
+    pub fn pack(&mut self, job: &Arc<Job>, item: &impl Supply, position: u64, most: usize, apart: bool) -> bool {
         let index = item.index();
         let open = &self.open;
         let count = open.ends.len() as u64;
@@ -277,7 +278,8 @@ impl Gathering {
         let before = open.bytes.len();
         let form = item.pack(&mut open.bytes);
         let size = open.bytes.len() - before;
-        let Some(form) = form.filter(|form| size <= MAX_ITEM.min(most) && (open.ends.is_empty() || *form == open.form)) else {
+        let Some(form) = form.filter(|form| size <= MAX_ITEM.min(most) && (open.ends.is_empty() || *form == open.form))
+        else {
             open.bytes.truncate(before);
             return false;
         };

@@ -8,7 +8,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
@@ -171,11 +171,10 @@ impl Page {
         header.memory_refused.store(0, Ordering::Relaxed);
         header.initialising.store(0, Ordering::Relaxed);
         header.started_ns.store(now_ns, Ordering::Relaxed);
-        header.running.store(ticket, Ordering::Release);
         // Store-load order against the host's `take_back`: either the host
         // sees this ticket as running, or we see its stop.
-        fence(Ordering::SeqCst);
-        header.stop.load(Ordering::Relaxed) < ticket
+        header.running.swap(ticket, Ordering::SeqCst);
+        header.stop.load(Ordering::SeqCst) < ticket
     }
 
     /// Worker: the running task is done (or was handed back).
@@ -191,9 +190,8 @@ impl Page {
     #[must_use]
     pub fn take_back(&self, last: u64) -> u64 {
         let header = self.header();
-        header.stop.store(last, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        header.running.load(Ordering::Acquire)
+        header.stop.swap(last, Ordering::SeqCst);
+        header.running.load(Ordering::SeqCst)
     }
 
     /// The running ticket (0 for none) and its start on the monotonic clock.

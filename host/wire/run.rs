@@ -117,7 +117,15 @@ pub struct Values {
 }
 
 /// Appends a frame of values; `head` has the first one's ticket.
-pub fn put_values(out: &mut Vec<u8>, head: &Head, form: Form, started_us: u64, peak_memory: u64, marks: &[Mark], bytes: &[u8]) {
+pub fn put_values(
+    out: &mut Vec<u8>,
+    head: &Head,
+    form: Form,
+    started_us: u64,
+    peak_memory: u64,
+    marks: &[Mark],
+    bytes: &[u8],
+) {
     let flags = match form {
         Form::Json => 0,
         Form::Text => 1,

@@ -182,7 +182,8 @@ fn run(host: BorrowedFd<'_>, setup: &RunSetup, descriptors: Vec<OwnedFd>, decode
     let ready = Ready { version: VERSION, layers: lockdown.layers() };
     answer(host, FrameKind::Ready, &ready).map_err(host_gone)?;
     let prompt = grants.side_effects();
-    let mut server = serve::Server { runner: guest, page: &page, outbox: &outbox, limits, prompt, decoder, gathered: 0 };
+    let mut server =
+        serve::Server { runner: guest, page: &page, outbox: &outbox, limits, prompt, decoder, gathered: 0 };
     // An error is the end of the host; the end of this process follows.
     let _gone = server.serve(host);
     Ok(())

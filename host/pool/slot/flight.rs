@@ -193,8 +193,7 @@ impl Flight {
             match entry.load {
                 Some(Load::Many(run)) => {
                     let tasks = (entry.ticket..).zip(run.into_tasks());
-                    self.entries
-                        .extend(tasks.map(|(ticket, task)| Entry { ticket, load: Some(Load::One(task)) }));
+                    self.entries.extend(tasks.map(|(ticket, task)| Entry { ticket, load: Some(Load::One(task)) }));
                 }
                 load => self.entries.push_back(Entry { load, ..entry }),
             }

@@ -104,9 +104,7 @@ impl Seat {
     pub(super) fn room(&self, load: &Load, most: u64) -> usize {
         let (held, window) = (self.flight.len(), self.credit.window());
         match load {
-            Load::One(task) => {
-                usize::from(self.credit.admits(held, self.flight.bytes(), task.body.bytes.len()))
-            }
+            Load::One(task) => usize::from(self.credit.admits(held, self.flight.bytes(), task.body.bytes.len())),
             Load::Many(run) => {
                 let left = usize::try_from(most - self.given).unwrap_or(usize::MAX);
                 let room = window.saturating_sub(held).min(left).min(run.len());
