@@ -10,8 +10,10 @@ pub mod compile;
 pub mod item;
 
 pub mod module;
+pub mod probe;
 pub mod process;
 pub mod resources;
+pub mod scratch;
 pub mod target;
 
 mod budget;

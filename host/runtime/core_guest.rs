@@ -237,6 +237,13 @@ impl CoreGuest {
 
     /// A new store and instance, initialised. `_start` initialises by itself.
     fn fresh(&self, target: &CoreTarget, args: &[String], index: u64) -> Result<Live, Report> {
+        self.page.set_initialising(true);
+        let fresh = self.initialised(target, args, index);
+        self.page.set_initialising(false);
+        fresh
+    }
+
+    fn initialised(&self, target: &CoreTarget, args: &[String], index: u64) -> Result<Live, Report> {
         let wasi = if self.wasi {
             let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index };
             Wasi::new(recipe, Files::new(self.limits.max_write))

@@ -233,7 +233,10 @@ impl ComponentGuest {
         store.set_hostcall_fuel(self.hostcall_fuel);
         store.set_max_component_handles(MAX_COMPONENT_HANDLES);
         self.arm(&mut store).map_err(Report::failed)?;
-        match self.pre.instantiate(&mut store) {
+        self.page.set_initialising(true);
+        let instance = self.pre.instantiate(&mut store);
+        self.page.set_initialising(false);
+        match instance {
             Ok(instance) => Ok(Live { store, instance, limits: Arc::clone(&self.limits) }),
             Err(error) => {
                 let failure = trap::failure(&error, store.data(), &self.limits, Phase::Init);
