@@ -389,6 +389,30 @@ fn a_task_killed_while_it_initialises_says_so() {
 }
 
 #[test]
+fn scratch_directories_of_a_killed_host_go_with_the_next_run() {
+    let bench = Bench::new();
+    std::fs::create_dir(bench.path("tmp")).unwrap();
+    std::fs::write(bench.path("spin.wat"), r#"(module (func (export "run") (param i32) (loop $l (br $l))))"#).unwrap();
+    let left = || std::fs::read_dir(bench.path("tmp")).unwrap().count();
+    let command = |line: &[&str]| {
+        let mut command = bench.command(&[&["run"], line, &["--scratch", "/tmp"]].concat());
+        command.env("TMPDIR", bench.path("tmp"));
+        command
+    };
+    let mut killed = command(&["spin.wat", "--apply", "1"]).spawn().unwrap();
+    let began = Instant::now();
+    while left() == 0 {
+        assert!(began.elapsed() < Duration::from_secs(20));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    killed.kill().unwrap();
+    killed.wait().unwrap();
+    assert_ne!(left(), 0);
+    assert!(command(&["square.wat", "--apply", "2"]).status().unwrap().success());
+    assert_eq!(left(), 0);
+}
+
+#[test]
 fn large_items_both_ways_keep_the_hosts_memory_bounded() {
     const PAYLOAD: usize = 16 << 20;
     let bench = Bench::new();
