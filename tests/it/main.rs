@@ -14,5 +14,6 @@ mod found;
 mod guests;
 mod liar;
 mod readme;
+mod runs;
 mod support;
 mod tidy;
