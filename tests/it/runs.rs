@@ -53,7 +53,7 @@ fn text(outcome: &Outcome) -> String {
 fn check(index: u64, outcome: &Outcome) {
     assert_eq!(outcome.index, index);
     assert!(outcome.attempts >= 1 && outcome.worker.is_some() && outcome.started.is_some(), "{outcome:?}");
-    if index % 7 == 0 {
+    if index.is_multiple_of(7) {
         assert_eq!(outcome.kind(), Kind::Trap, "{outcome:?}");
     } else {
         assert_eq!(text(outcome), index.to_string());
