@@ -91,7 +91,8 @@ impl Run<'_> {
             printer::document(text.as_bytes()).map_err(Error::io("cannot write to standard output"))?;
             return Ok(0);
         }
-        self.talk.printer.detail(&format!("calling {} with {} workers", plan::shown(&spec), workers.count));
+        let plural = if workers.count.get() == 1 { "" } else { "s" };
+        self.talk.printer.detail(&format!("calling {} with {} worker{plural}", plan::shown(&spec), workers.count));
         let writer = Writer::new(plan.output(&items, &module, &spec))?;
         let Artifact { file, description, .. } = artifact;
         if let Some(listener) = listener {
