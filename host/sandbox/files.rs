@@ -11,7 +11,7 @@ use landlock::{
 };
 
 use super::View;
-use super::layers::Layer;
+use crate::layer::Layer;
 
 /// The newest rules we know; older kernels apply those they know.
 const NEWEST: ABI = ABI::V9;

@@ -6,7 +6,6 @@
 //! its business.
 
 mod files;
-pub mod layers;
 mod limits;
 mod namespaces;
 mod privileges;
@@ -22,8 +21,9 @@ use rustix::process::{Resource, Signal};
 use rustix::thread::CapabilitySet;
 
 use crate::capabilities::{Access, Capabilities};
+use crate::layer::Layer;
 use crate::limits::{MIB, SandboxMode};
-use crate::sandbox::layers::Layer;
+
 use crate::sandbox::seccomp::{Files, Profile};
 use crate::wire::message::{MissingLayer, Refusal};
 
@@ -246,12 +246,10 @@ impl Lockdown {
     }
 }
 
-/// The host started this process without an environment.
+/// Whether the host started this process without an environment.
 fn no_environment() -> io::Result<()> {
-    match std::env::vars_os().count() {
-        0 => Ok(()),
-        some => Err(io::Error::other(format!("the host left {some} variables"))),
-    }
+    let left = std::fs::read("/proc/self/environ")?;
+    if left.is_empty() { Ok(()) } else { Err(io::Error::other("the host left variables in it")) }
 }
 
 /// Does what takes other system calls the first time that it is done.

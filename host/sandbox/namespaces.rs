@@ -8,8 +8,8 @@ use std::io;
 use rustix::mount::MountPropagationFlags;
 use rustix::thread::{CapabilitySet, UnshareFlags};
 
-use super::layers::Layer;
 use super::raw;
+use crate::layer::Layer;
 
 /// The namespaces beside the user's.
 const OTHERS: [(Layer, UnshareFlags); 4] = [

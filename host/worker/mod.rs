@@ -13,7 +13,8 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::runtime::Guest;
+use crate::outcome::Form;
+use crate::runtime::{Guest, Report, TaskInput};
 use crate::sandbox::{Allowance, Lockdown, View};
 use crate::wire::frame::{Decoder, FrameKind, HEADER, Head, VERSION};
 use crate::wire::message::{CompileSetup, Compiled, Ready, Refusal, RunSetup, Setup};
@@ -30,6 +31,10 @@ const MAX_SETUP: u32 = 64 << 20;
 /// Seconds of processor time that a compile worker gets per second of its
 /// wall limit: it compiles on several threads.
 const COMPILE_THREADS: u64 = 64;
+
+/// What a stand-in does with an item, or with a module to compile, and the
+/// JSON text that it gives back.
+pub type Act = fn(&[u8]) -> String;
 
 /// What arrives before anything else: the set-up and its descriptors.
 struct Orders {
@@ -50,6 +55,18 @@ pub fn run_if_requested() -> Option<ExitCode> {
 /// The whole life of a worker, over its standard input.
 #[must_use]
 pub fn main() -> ExitCode {
+    live(None)
+}
+
+/// The whole life of a stand-in: a worker in every respect, lock-down
+/// included, that does not run its guest and does not compile, but acts. For
+/// tests of the lock-down from inside.
+#[must_use]
+pub fn main_acting(act: Act) -> ExitCode {
+    live(Some(act))
+}
+
+fn live(act: Option<Act>) -> ExitCode {
     let stdin = io::stdin();
     let host = stdin.as_fd();
     // Else process lists show the name of the link it was started by.
@@ -62,8 +79,8 @@ pub fn main() -> ExitCode {
         Err(_) => return ExitCode::from(2),
     };
     let done = match orders.setup {
-        Setup::Compile(setup) => compile(host, &setup, orders.descriptors),
-        Setup::Run(setup) => run(host, &setup, orders.descriptors, orders.decoder),
+        Setup::Compile(setup) => compile(host, &setup, orders.descriptors, act),
+        Setup::Run(setup) => run(host, &setup, orders.descriptors, orders.decoder, act),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -131,7 +148,12 @@ fn kept(descriptors: &[OwnedFd]) -> Vec<RawFd> {
 
 /// Compiles one module: bytes from the first descriptor, artifact into the
 /// second.
-fn compile(host: BorrowedFd<'_>, setup: &CompileSetup, descriptors: Vec<OwnedFd>) -> Result<(), Refusal> {
+fn compile(
+    host: BorrowedFd<'_>,
+    setup: &CompileSetup,
+    descriptors: Vec<OwnedFd>,
+    act: Option<Act>,
+) -> Result<(), Refusal> {
     let mut lockdown = Lockdown::begin(setup.sandbox, setup.host, &kept(&descriptors))?;
     let mut descriptors = descriptors.into_iter();
     let (module, artifact) = (next_file(&mut descriptors)?, next_file(&mut descriptors)?);
@@ -142,6 +164,9 @@ fn compile(host: BorrowedFd<'_>, setup: &CompileSetup, descriptors: Vec<OwnedFd>
     crate::runtime::start_compiler_threads()?;
     let cpu = setup.limits.timeout.as_secs().saturating_mul(COMPILE_THREADS).max(COMPILE_THREADS);
     lockdown.seal_compile(setup.limits.memory, cpu)?;
+    if let Some(act) = act {
+        return Err(Refusal::module(act(&bytes)));
+    }
     let (description, code) = crate::runtime::compile(&bytes, setup)?;
     write_whole(&artifact, &code)
         .map_err(|error| Refusal::machine(format!("cannot write the compiled module: {error}")))?;
@@ -169,7 +194,13 @@ fn write_whole(file: &File, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Loads the artifact and runs tasks until the socket ends.
-fn run(host: BorrowedFd<'_>, setup: &RunSetup, descriptors: Vec<OwnedFd>, decoder: Decoder) -> Result<(), Refusal> {
+fn run(
+    host: BorrowedFd<'_>,
+    setup: &RunSetup,
+    descriptors: Vec<OwnedFd>,
+    decoder: Decoder,
+    act: Option<Act>,
+) -> Result<(), Refusal> {
     let mut lockdown = Lockdown::begin(setup.sandbox, setup.host, &kept(&descriptors))?;
     let mut descriptors = descriptors.into_iter();
     let (page, artifact) = (next_file(&mut descriptors)?, next_file(&mut descriptors)?);
@@ -191,9 +222,22 @@ fn run(host: BorrowedFd<'_>, setup: &RunSetup, descriptors: Vec<OwnedFd>, decode
         let ready = Ready { version: VERSION, layers: lockdown.layers(), missing: lockdown.into_missing() };
         answer(host, FrameKind::Ready, &ready).map_err(host_gone)?;
         let prompt = grants.side_effects();
-        let mut server = serve::Server { runner: guest, page: &page, outbox: &outbox, limits, prompt, decoder };
+        let (page, outbox) = (&*page, &outbox);
         // An error is the end of the host; the end of this process follows.
-        let _gone = server.serve(host);
+        let _gone = match act {
+            None => serve::Server { runner: guest, page, outbox, limits, prompt, decoder }.serve(host),
+            Some(act) => serve::Server { runner: Acting(act), page, outbox, limits, prompt, decoder }.serve(host),
+        };
         Ok(())
     })
+}
+
+/// Runs tasks in place of a guest.
+struct Acting(Act);
+
+impl serve::Runner for Acting {
+    fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
+        out.extend_from_slice(self.0(task.item).as_bytes());
+        Report { result: Ok(Form::Json), fuel: None, peak_memory: 0, stdout_is_result: false }
+    }
 }

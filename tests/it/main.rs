@@ -13,6 +13,7 @@ mod engine;
 mod found;
 mod guests;
 mod liar;
+mod lockdown;
 mod readme;
 mod support;
 mod tidy;
