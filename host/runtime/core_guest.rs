@@ -7,17 +7,18 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::sync::Arc;
 
-use wasmtime::{Engine, Extern, Func, Instance, InstancePre, Memory, Module, ModuleExport, Store};
+use wasmtime::{Engine, Extern, Instance, InstancePre, Memory, Module, ModuleExport, Store, ValRaw};
 
 use crate::limits::{Isolation, Limits};
 use crate::outcome::{Failure, Form, Kind};
 use crate::runtime::abi::bytes::BytesCall;
 use crate::runtime::abi::command::CommandCall;
 use crate::runtime::abi::core::CoreCall;
+use crate::runtime::call::NumberFunc;
 use crate::runtime::console::Console;
 use crate::runtime::descriptors::Files;
 use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
-use crate::runtime::preview1::{self, CoreState, Wasi};
+use crate::runtime::preview1::{self, CoreState, Recipe, Wasi};
 use crate::runtime::state::State;
 use crate::runtime::trap::{self, Phase};
 use crate::runtime::wasi::Grants;
@@ -32,7 +33,7 @@ const HOSTCALL_SLACK: u64 = 8 << 20;
 pub struct CoreGuest {
     pre: InstancePre<CoreState>,
     targets: Vec<CoreTarget>,
-    initialize: Option<ModuleExport>,
+    initialize: Option<NumberFunc>,
     wasi: bool,
     reuse: bool,
     limits: Arc<Limits>,
@@ -45,7 +46,6 @@ pub struct CoreGuest {
 }
 
 struct CoreTarget {
-    export: ModuleExport,
     call: Call,
     /// It is `_start`: beside it `_initialize` is never called.
     start: bool,
@@ -54,7 +54,7 @@ struct CoreTarget {
 enum Call {
     Core(CoreCall),
     Bytes(BytesCall),
-    Command(CommandCall),
+    Command(CommandCall, NumberFunc),
 }
 
 /// An instance and its store.
@@ -72,9 +72,13 @@ impl Live {
         trap::failure(error, self.store.data(), &self.limits, phase)
     }
 
-    /// An exported function.
-    pub fn func(&mut self, export: &ModuleExport) -> Option<Func> {
-        self.instance.get_module_export(&mut self.store, export).and_then(Extern::into_func)
+    /// Calls an exported function; `slots` holds its parameters, then its
+    /// results.
+    ///
+    /// # Errors
+    /// What the guest ends with.
+    pub fn call(&mut self, func: &NumberFunc, slots: &mut [ValRaw]) -> wasmtime::Result<()> {
+        func.call(&mut self.store, self.instance, slots)
     }
 
     /// An exported memory.
@@ -114,7 +118,7 @@ impl CoreGuest {
         Ok(Self {
             pre,
             targets,
-            initialize: initialize.and_then(|_| module.get_export_index("_initialize")),
+            initialize: initialize.and_then(|_| NumberFunc::new(&module, "_initialize")),
             wasi: preview1::imported(&module),
             reuse,
             ticks: threads::epoch_timeout(limits).map(threads::ticks),
@@ -140,9 +144,9 @@ impl CoreGuest {
             return Report::failed(Failure::new(Kind::BadInput, "no such function in this pool"));
         };
         match &target.call {
-            Call::Command(call) => {
+            Call::Command(call, start) => {
                 // A program's instance is spent when it returns.
-                self.run_command(target, call, task, out)
+                self.run_command(target, (call, start), task, out)
             }
             Call::Core(_) | Call::Bytes(_) => {
                 let (report, live) = self.run_function(target, kept, task, out);
@@ -174,13 +178,10 @@ impl CoreGuest {
             Err(report) => return (report, None),
         };
         let before = out.len();
-        let result = match live.func(&target.export) {
-            None => Err(bad_output("the function is gone")),
-            Some(func) => match &target.call {
-                Call::Core(call) => call.run(&mut live, func, task, out),
-                Call::Bytes(call) => call.run(&mut live, func, task, out),
-                Call::Command(_) => Err(bad_output("a program is no function")),
-            },
+        let result = match &target.call {
+            Call::Core(call) => call.run(&mut live, task, out),
+            Call::Bytes(call) => call.run(&mut live, task, out),
+            Call::Command(..) => Err(bad_output("a program is no function")),
         };
         if result.is_err() {
             out.truncate(before);
@@ -188,7 +189,13 @@ impl CoreGuest {
         (self.report(&live.store, result, false), Some(live))
     }
 
-    fn run_command(&self, target: &CoreTarget, call: &CommandCall, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
+    fn run_command(
+        &self,
+        target: &CoreTarget,
+        (call, start): (&CommandCall, &NumberFunc),
+        task: &TaskInput<'_>,
+        out: &mut Vec<u8>,
+    ) -> Report {
         let invocation = match call.invocation(task) {
             Ok(invocation) => invocation,
             Err(failure) => return Report::failed(failure),
@@ -198,12 +205,7 @@ impl CoreGuest {
             Ok(live) => live,
             Err(report) => return report,
         };
-        let ended = match live.func(&target.export).map(|func| func.typed::<(), ()>(&live.store)) {
-            Some(Ok(func)) => func.call(&mut live.store, ()),
-            Some(Err(error)) => Err(error),
-            None => Ok(()),
-        };
-        let ended = match ended {
+        let ended = match live.call(start, &mut []) {
             Err(error) if trap::exit_code(&error) != Some(0) => Err(live.failure(&error, Phase::Task)),
             _ => Ok(()),
         };
@@ -219,8 +221,8 @@ impl CoreGuest {
     /// A new store and instance, initialised. `_start` initialises by itself.
     fn fresh(&self, target: &CoreTarget, args: &[String], index: u64) -> Result<Live, Report> {
         let wasi = if self.wasi {
-            let (context, clock) = self.grants.preview1(&self.console, args, index);
-            Wasi { context: Some(context), clock, files: Files::new(self.limits.max_write) }
+            let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index };
+            Wasi::new(recipe, Files::new(self.limits.max_write))
         } else {
             Wasi::default()
         };
@@ -236,11 +238,8 @@ impl CoreGuest {
             Err(error) => return Err(self.init_failed(&store, &error)),
         };
         let mut live = Live { store, instance, limits: Arc::clone(&self.limits) };
-        if let (Some(export), false) = (&self.initialize, target.start)
-            && let Some(func) = live.func(export)
-        {
-            let called = func.typed::<(), ()>(&live.store).and_then(|func| func.call(&mut live.store, ()));
-            called.map_err(|error| self.init_failed(&live.store, &error))?;
+        if let (Some(func), false) = (&self.initialize, target.start) {
+            live.call(func, &mut []).map_err(|error| self.init_failed(&live.store, &error))?;
         }
         Ok(live)
     }
@@ -300,18 +299,20 @@ fn target(
     let target = &task.targets[position];
     let name = target.name.as_str();
     let missing = || Refusal::module(format!("the module exports no function {name:?}"));
-    let export = module.get_export_index(name).ok_or_else(missing)?;
     let found = signature(module, name).ok_or_else(missing)?;
     let call = match target.abi {
-        Abi::Core => Call::Core(CoreCall::new(name, &module.get_export(name).ok_or_else(missing)?, task)?),
+        Abi::Core => Call::Core(CoreCall::new(name, module, task)?),
         Abi::Bytes => Call::Bytes(BytesCall::new(name, module, task, reuse)?),
-        Abi::Command if found == "()->" => Call::Command(CommandCall::new(task, grants.scratch())?),
+        Abi::Command if found == "()->" => {
+            let start = NumberFunc::new(module, name).ok_or_else(missing)?;
+            Call::Command(CommandCall::new(task, grants.scratch())?, start)
+        }
         Abi::Command => {
             return Err(Refusal::module(format!("{name:?} cannot be run as a command: it takes or gives values")));
         }
         Abi::Component => return Err(Refusal::module("the module is no component")),
     };
-    Ok(CoreTarget { export, call, start: name == "_start" })
+    Ok(CoreTarget { call, start: name == "_start" })
 }
 
 /// The type of an exported function, such as `(i32,i32)->i64`.

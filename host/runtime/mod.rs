@@ -2,6 +2,7 @@
 //! tasks. Used by workers, never by the host process.
 
 pub mod abi;
+pub mod call;
 pub mod compile;
 pub mod componentize;
 pub mod console;

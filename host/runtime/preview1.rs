@@ -1,6 +1,8 @@
 //! Links core modules: WASI preview 1, with exit codes kept whole and sleeps
 //! that follow a virtual clock, and traps for imports that nothing answers.
 
+use std::sync::Arc;
+
 use wasmtime::{Caller, ExternType, Linker, Memory, Module, Store};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
@@ -36,24 +38,64 @@ const BADF: i32 = 8;
 const FAULT: i32 = 21;
 const INVAL: i32 = 28;
 
-/// WASI of a core module's store.
+/// WASI of a core module's store. Many tasks never call it, and its context
+/// costs a tenth of a fresh instance: it is made at the first call.
 #[derive(Default)]
 pub struct Wasi {
-    /// The context; absent where the module imports no WASI.
-    pub context: Option<WasiP1Ctx>,
-    /// The virtual clock, under `--deterministic`.
-    pub clock: Option<VirtualClock>,
+    recipe: Option<Recipe>,
+    context: Option<Box<Made>>,
     /// What the guest did with its descriptors.
     pub files: Files,
+}
+
+/// What a task's context is made of.
+pub struct Recipe {
+    /// What the guest may touch.
+    pub grants: Arc<Grants>,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Position of the item in the input.
+    pub index: u64,
+}
+
+struct Made {
+    context: WasiP1Ctx,
+    /// The virtual clock, under `--deterministic`.
+    clock: Option<VirtualClock>,
+}
+
+impl Wasi {
+    /// WASI of one task.
+    #[must_use]
+    pub fn new(recipe: Recipe, files: Files) -> Self {
+        Self { recipe: Some(recipe), context: None, files }
+    }
 }
 
 /// State of a core module's store.
 pub type CoreState = State<Wasi>;
 
 impl State<Wasi> {
-    /// The context; one that grants nothing where none was made.
+    /// The context; one that grants nothing where there is no recipe.
     pub(super) fn preview1(&mut self) -> &mut WasiP1Ctx {
-        self.wasi.context.get_or_insert_with(|| WasiCtxBuilder::new().build_p1())
+        &mut self.made().context
+    }
+
+    /// The virtual clock; one that nobody else sees where there is none.
+    fn clock(&mut self) -> VirtualClock {
+        self.made().clock.clone().unwrap_or_default()
+    }
+
+    fn made(&mut self) -> &mut Made {
+        self.wasi.context.get_or_insert_with(|| {
+            Box::new(match &self.wasi.recipe {
+                Some(recipe) => {
+                    let (context, clock) = recipe.grants.preview1(&self.console, &recipe.args, recipe.index);
+                    Made { context, clock }
+                }
+                None => Made { context: WasiCtxBuilder::new().build_p1(), clock: None },
+            })
+        })
     }
 }
 
@@ -168,7 +210,7 @@ const MAX_POLLED: u32 = 1 << 16;
 
 fn poll(caller: &mut Caller<'_, CoreState>, memory: Memory, subs: u32, events: u32, count: u32) -> Result<u32, i32> {
     let (bytes, state) = memory.data_and_store_mut(caller);
-    let clock = state.wasi.clock.clone().unwrap_or_default();
+    let clock = state.clock();
     let length = (count as usize).checked_mul(SUBSCRIPTION).ok_or(INVAL)?;
     let start = subs as usize;
     if count == 0 || count > MAX_POLLED {

@@ -1,12 +1,13 @@
 //! Bytes in, bytes out: the item is written to memory that the guest
 //! allocates, the result comes back as an address and a length.
 
-use wasmtime::{Memory, Module, ModuleExport};
+use wasmtime::{Memory, Module, ModuleExport, ValRaw};
 
 use crate::describe::Allocator;
 use crate::limits::Limits;
 use crate::outcome::{Failure, Form, Kind};
 use crate::runtime::abi::payload::{Encoder, bad_output, guest_error, item_bytes};
+use crate::runtime::call::NumberFunc;
 use crate::runtime::core_guest::{Live, signature};
 use crate::runtime::instance::TaskInput;
 use crate::runtime::trap::{self, Phase};
@@ -17,17 +18,13 @@ const ERROR: u32 = 1 << 31;
 
 /// A function over bytes, ready to be called.
 pub struct BytesCall {
+    func: NumberFunc,
     memory: ModuleExport,
-    allocator: ModuleExport,
+    allocator: NumberFunc,
     realloc: bool,
-    deallocator: Option<Deallocator>,
+    deallocator: Option<NumberFunc>,
     item_as: ItemAs,
     encoder: Encoder,
-}
-
-struct Deallocator {
-    export: ModuleExport,
-    takes_length: bool,
 }
 
 /// The export of a core module that allocates for byte payloads.
@@ -63,18 +60,15 @@ impl BytesCall {
     pub fn new(name: &str, module: &Module, task: &TaskSpec, reuse: bool) -> Result<Self, Refusal> {
         let has = |export: &str, wanted: &str| signature(module, export).is_some_and(|found| found == wanted);
         let refused = |what: &str| Refusal::module(format!("{name:?} cannot be called with bytes: {what}"));
-        if !has(name, "(i32,i32)->i64") {
-            return Err(refused("it is no (i32, i32) -> i64 function"));
-        }
+        let func = NumberFunc::new(module, name).filter(|_| has(name, "(i32,i32)->i64"));
+        let func = func.ok_or_else(|| refused("it is no (i32, i32) -> i64 function"))?;
         let memory = module.get_export("memory").filter(|ty| ty.memory().is_some());
         let memory = memory.and(module.get_export_index("memory"));
         let memory = memory.ok_or_else(|| refused("the module exports no memory"))?;
         let allocator = allocator(has)
-            .and_then(|found| Some((module.get_export_index(&found.name)?, found.realloc)))
+            .and_then(|found| Some((NumberFunc::new(module, &found.name)?, found.realloc)))
             .ok_or_else(|| refused("the module exports no alloc, allocate, malloc or cabi_realloc"))?;
-        let deallocator = deallocator(has).filter(|_| reuse).and_then(|name| {
-            Some(Deallocator { export: module.get_export_index(name)?, takes_length: name == "dealloc" })
-        });
+        let deallocator = deallocator(has).filter(|_| reuse).and_then(|name| NumberFunc::new(module, name));
         let result = match &task.result {
             None => ResultAs::Json,
             Some(ResultAs::File(_)) => return Err(refused("only commands give a file as result")),
@@ -82,20 +76,14 @@ impl BytesCall {
         };
         let encoder = Encoder { result, encode: task.encode, limits: task.limits.clone() };
         let (allocator, realloc) = allocator;
-        Ok(Self { memory, allocator, realloc, deallocator, item_as: task.item_as, encoder })
+        Ok(Self { func, memory, allocator, realloc, deallocator, item_as: task.item_as, encoder })
     }
 
     /// Calls the function with an item's bytes.
     ///
     /// # Errors
     /// Whatever kept the task from a value.
-    pub fn run(
-        &self,
-        live: &mut Live,
-        func: wasmtime::Func,
-        task: &TaskInput<'_>,
-        out: &mut Vec<u8>,
-    ) -> Result<Form, Failure> {
+    pub fn run(&self, live: &mut Live, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Result<Form, Failure> {
         let item = item_bytes(task.item, task.form, self.item_as)?;
         let length = i32::try_from(item.len()).map_err(|_| too_long(&self.encoder.limits))?;
         let memory = live.memory(&self.memory).ok_or_else(|| bad_output("the module's memory is gone"))?;
@@ -109,7 +97,7 @@ impl BytesCall {
                 bad_output(format!("the allocator gave {pointer:#x} for {length} bytes, which is not in memory"))
             });
         }
-        let packed = self.call(live, func, pointer, length)?;
+        let packed = self.call(live, pointer, length)?;
         let (address, length) = ((packed >> 32) as u32, packed as u32);
         let taken = self.take(live, memory, address, length, out);
         self.free(live, address, length & !ERROR)?;
@@ -117,21 +105,15 @@ impl BytesCall {
     }
 
     fn allocate(&self, live: &mut Live, length: i32) -> Result<i32, Failure> {
-        let func = live.func(&self.allocator).ok_or_else(|| bad_output("the allocator is gone"))?;
-        let called = if self.realloc {
-            let func = func.typed::<(i32, i32, i32, i32), i32>(&live.store);
-            func.and_then(|func| func.call(&mut live.store, (0, 0, 1, length)))
-        } else {
-            let func = func.typed::<i32, i32>(&live.store);
-            func.and_then(|func| func.call(&mut live.store, length))
-        };
-        called.map_err(|error| live.failure(&error, Phase::Task))
+        let mut slots = if self.realloc { [0, 0, 1, length] } else { [length, 0, 0, 0] }.map(ValRaw::i32);
+        live.call(&self.allocator, &mut slots).map_err(|error| live.failure(&error, Phase::Task))?;
+        Ok(slots[0].get_i32())
     }
 
-    fn call(&self, live: &mut Live, func: wasmtime::Func, pointer: i32, length: i32) -> Result<u64, Failure> {
-        let called = func.typed::<(i32, i32), i64>(&live.store);
-        let called = called.and_then(|func| func.call(&mut live.store, (pointer, length)));
-        called.map(i64::cast_unsigned).map_err(|error| live.failure(&error, Phase::Task))
+    fn call(&self, live: &mut Live, pointer: i32, length: i32) -> Result<u64, Failure> {
+        let mut slots = [ValRaw::i32(pointer), ValRaw::i32(length)];
+        live.call(&self.func, &mut slots).map_err(|error| live.failure(&error, Phase::Task))?;
+        Ok(slots[0].get_u64())
     }
 
     /// Reads the result, or the failure, out of the guest's memory.
@@ -154,15 +136,9 @@ impl BytesCall {
 
     fn free(&self, live: &mut Live, address: u32, length: u32) -> Result<(), Failure> {
         let Some(deallocator) = &self.deallocator else { return Ok(()) };
-        let Some(func) = live.func(&deallocator.export) else { return Ok(()) };
-        let called = if deallocator.takes_length {
-            let func = func.typed::<(i32, i32), ()>(&live.store);
-            func.and_then(|func| func.call(&mut live.store, (address.cast_signed(), length.cast_signed())))
-        } else {
-            let func = func.typed::<i32, ()>(&live.store);
-            func.and_then(|func| func.call(&mut live.store, address.cast_signed()))
-        };
-        called.map_err(|error| live.failure(&error, Phase::Task))
+        // `free` takes the address alone and does not see the length.
+        let mut slots = [ValRaw::u32(address), ValRaw::u32(length)];
+        live.call(deallocator, &mut slots).map_err(|error| live.failure(&error, Phase::Task))
     }
 }
 
