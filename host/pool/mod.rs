@@ -10,6 +10,7 @@ pub mod compile;
 pub mod item;
 
 pub mod module;
+pub mod probe;
 pub mod process;
 pub mod resources;
 pub mod target;

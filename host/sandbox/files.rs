@@ -6,11 +6,11 @@
 use std::io;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath, PathFd, Ruleset,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath, Ruleset,
     RulesetAttr, RulesetCreatedAttr, Scope,
 };
 
-use super::View;
+use super::{View, granted};
 use crate::layer::Layer;
 
 /// The newest rules we know; older kernels apply those they know.
@@ -66,7 +66,7 @@ fn rules(view: &View) -> Result<LandlockStatus, Box<dyn std::error::Error>> {
     let mut created = ruleset.create()?;
     for dir in &view.dirs {
         let rights = if dir.writable { writing() } else { reading() };
-        created = created.add_rule(PathBeneath::new(PathFd::new(&dir.path)?, rights))?;
+        created = created.add_rule(PathBeneath::new(granted::open(&dir.path)?, rights))?;
     }
     Ok(created.restrict_self()?.landlock)
 }

@@ -6,6 +6,7 @@
 //! its business.
 
 mod files;
+pub mod granted;
 mod limits;
 mod namespaces;
 mod privileges;

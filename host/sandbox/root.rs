@@ -11,8 +11,7 @@ use rustix::mount::{
     fsconfig_set_string, fsmount, fsopen, move_mount, open_tree, unmount,
 };
 
-use super::View;
-use super::raw;
+use super::{View, granted, raw};
 
 /// Where the new root is mounted until it is the root: a directory that is
 /// there on every system that runs us.
@@ -22,8 +21,11 @@ const STAGE: &str = "/proc";
 const PLAIN: MountAttrFlags =
     MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFlags::MOUNT_ATTR_NODEV).union(MountAttrFlags::MOUNT_ATTR_NOEXEC);
 
-/// With all mounts below; rustix has no name for it.
-const RECURSIVE: OpenTreeFlags = OpenTreeFlags::from_bits_retain(libc::AT_RECURSIVE as u32);
+/// A copy of a mount that is mounted nowhere yet.
+const COPY: OpenTreeFlags = OpenTreeFlags::OPEN_TREE_CLONE.union(OpenTreeFlags::OPEN_TREE_CLOEXEC);
+
+/// Of an open directory, with all mounts below; rustix has no names for them.
+const ALL_OF_IT: OpenTreeFlags = OpenTreeFlags::from_bits_retain((libc::AT_RECURSIVE | libc::AT_EMPTY_PATH) as u32);
 
 /// A part of the old root on its way into the new one.
 struct Part {
@@ -39,10 +41,12 @@ struct Part {
 /// # Errors
 /// As the kernel reports them; the old root is still there then.
 pub fn swap(view: &View) -> io::Result<()> {
-    let mut parts = vec![part(Path::new("/proc/self"), OpenTreeFlags::empty(), PLAIN)?];
+    let own = Path::new("/proc/self");
+    let mut parts = vec![part(own, open_tree(CWD, own, COPY)?, PLAIN)?];
     for dir in &view.dirs {
         let attributes = if dir.writable { PLAIN } else { PLAIN | MountAttrFlags::MOUNT_ATTR_RDONLY };
-        parts.push(part(&dir.path, RECURSIVE, attributes)?);
+        let tree = open_tree(granted::open(&dir.path)?, "", COPY | ALL_OF_IT)?;
+        parts.push(part(&dir.path, tree, attributes)?);
     }
     // Those above first, or they would cover those below.
     parts.sort_by_key(|part| part.path.components().count());
@@ -64,10 +68,7 @@ pub fn swap(view: &View) -> io::Result<()> {
     rustix::process::chdir("/").map_err(Into::into)
 }
 
-/// A copy of what is mounted at `path`.
-fn part(path: &Path, how: OpenTreeFlags, attributes: MountAttrFlags) -> io::Result<Part> {
-    let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC | how;
-    let tree = open_tree(CWD, path, flags)?;
+fn part(path: &Path, tree: OwnedFd, attributes: MountAttrFlags) -> io::Result<Part> {
     raw::add_mount_attributes(tree.as_fd(), attributes.bits().into())?;
     let path = path.strip_prefix("/").map_err(|_| io::Error::other("a granted directory has no absolute path"))?;
     Ok(Part { path: path.to_owned(), tree })

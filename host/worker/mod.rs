@@ -203,15 +203,16 @@ fn run(
 ) -> Result<(), Refusal> {
     let mut lockdown = Lockdown::begin(setup.sandbox, setup.host, &kept(&descriptors))?;
     let mut descriptors = descriptors.into_iter();
-    let (page, artifact) = (next_file(&mut descriptors)?, next_file(&mut descriptors)?);
+    let (page_file, artifact) = (next_file(&mut descriptors)?, next_file(&mut descriptors)?);
     let (limits, grants) = (&setup.task.limits, &setup.task.capabilities);
     let view = View::of(grants, setup.scratch.as_deref());
     lockdown.isolate(&view)?;
-    let page = Page::map(page.as_fd(), limits.max_captured)
+    let page = Page::map(page_file.as_fd(), limits.max_captured)
         .map(Arc::new)
         .map_err(|error| Refusal::machine(format!("cannot map the shared page: {error}")))?;
     let guest = Guest::load(&artifact, setup, Arc::clone(&page), setup.scratch.as_deref())?;
-    drop(artifact);
+    // What is mapped needs no descriptor.
+    drop((page_file, artifact));
     lockdown.close_files(&view)?;
     on_guest_thread(limits.stack, move || {
         let _threads = guest.start_threads()?;

@@ -11,6 +11,7 @@ mod abis;
 mod command;
 mod engine;
 mod found;
+mod grants;
 mod guests;
 mod liar;
 mod lockdown;
