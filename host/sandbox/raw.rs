@@ -15,8 +15,25 @@ const PR_MDWE_REFUSE_EXEC_GAIN: libc::c_ulong = 1;
 /// Closes all descriptors but those in `keep`.
 ///
 /// # Errors
-/// Kernels before 5.9 do not know the call.
+/// Where the kernel does not know the call and there is no `/proc`.
 pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
+    // Kernels before 5.9, and containers that were not told of the call.
+    close_ranges(keep).or_else(|_unknown| close_listed(keep))
+}
+
+/// Closes what the kernel lists.
+fn close_listed(keep: &[RawFd]) -> io::Result<()> {
+    let listed = std::fs::read_dir("/proc/self/fd")?;
+    let open: Vec<RawFd> = listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
+    for descriptor in open.into_iter().filter(|descriptor| !keep.contains(descriptor)) {
+        // SAFETY: as for `close_range`. The one of the list itself is closed
+        // already, for which the error does not matter.
+        unsafe { libc::close(descriptor) };
+    }
+    Ok(())
+}
+
+fn close_ranges(keep: &[RawFd]) -> io::Result<()> {
     let mut kept: Vec<u32> = keep.iter().filter_map(|descriptor| u32::try_from(*descriptor).ok()).collect();
     kept.sort_unstable();
     let mut from = 0;
