@@ -117,7 +117,10 @@ fn every_listed_system_call_is_allowed() {
             order(*number, arguments)
         })
         .collect();
-    for ((_, call), outcome) in calls.iter().zip(tried(&orders)) {
+    // A thread that exits leaves a worker that never answers.
+    let mut spec = spec(Abi::Core, "run");
+    spec.limits.timeout = Some(Duration::from_secs(1));
+    for ((_, call), outcome) in calls.iter().zip(tried_with(spec, &orders)) {
         assert!(!is_dead(&outcome), "{}: {:?}", call.name, outcome.result);
         let lives = outcome.kind() == Kind::Ok;
         assert_eq!(lives, !LAST.contains(&call.name), "{}: {:?}", call.name, outcome.result);
