@@ -7,7 +7,7 @@ use std::time::Duration;
 const TARGET: Duration = Duration::from_micros(750);
 
 /// Most items in one worker.
-const MOST: usize = 64;
+const MOST: usize = 4096;
 
 /// Most bytes on their way to and from one worker, besides one item.
 const IN_FLIGHT: usize = 1 << 20;
@@ -22,7 +22,7 @@ pub struct Credit {
 }
 
 impl Credit {
-    /// A window that grows up to `most` items, 64 at the highest.
+    /// A window that grows up to `most` items.
     #[must_use]
     pub fn new(most: Option<usize>) -> Self {
         Self { most: most.unwrap_or(MOST).clamp(1, MOST), task_ns: 0.0, result_bytes: 0.0, known: false }
@@ -81,7 +81,7 @@ mod tests {
     fn short_tasks_open_the_window_and_a_long_one_closes_it() {
         let mut credit = Credit::new(None);
         credit.learn(Duration::from_micros(3), 8);
-        assert_eq!(credit.window(), 64);
+        assert_eq!(credit.window(), 250);
         credit.learn(Duration::from_secs(1), 8);
         assert_eq!(credit.window(), 1);
     }

@@ -2,16 +2,15 @@
 //! chunks and sends them to the slots' queue, as far as the budget allows.
 
 use std::num::NonZeroUsize;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, PoisonError};
 
 use crate::outcome::{Failure, Kind};
 use crate::pool::Shared;
-use crate::pool::item::{Body, Item};
-use crate::pool::job::{Job, Task};
-
-/// Tasks that go to one slot together.
-pub type Chunk = Vec<Task>;
+use crate::pool::item::{Body, Supply};
+use crate::pool::job::Job;
+use crate::pool::load::{Load, Task};
+use crate::wire::run::MAX_ITEMS;
 
 /// How items are cut into chunks. A chunk is transport only: every item has
 /// its own outcome and its own clock.
@@ -24,14 +23,18 @@ pub enum Chunksize {
     Fixed(NonZeroUsize),
 }
 
-/// Items of an automatic chunk of short tasks.
-const AUTO_ITEMS: usize = 16;
+/// Time of all tasks of an automatic chunk, in nanoseconds.
+const AUTO_NS: u64 = 200_000;
 
 /// Bytes at which an automatic chunk is sent.
 const AUTO_BYTES: usize = 64 << 10;
 
-/// Tasks that take longer than this travel alone, in nanoseconds.
-const AUTO_TASK_NS: u64 = 200_000;
+/// Chunks of one item that reach a slot together, where tasks are so short
+/// that waking the slot for each would take longer than the task.
+const TOGETHER: usize = 32;
+
+/// Tasks that take longer than this, in nanoseconds, reach a slot one by one.
+const SHORT_NS: u64 = 20_000;
 
 /// Permits taken at a time.
 const PERMITS: usize = 64;
@@ -46,18 +49,15 @@ pub enum Rest {
     Cancel,
 }
 
-/// A chunk in the making.
-#[derive(Debug, Default)]
-pub struct Gathering {
-    /// Its tasks so far.
-    pub chunk: Chunk,
-    /// Their items' bytes.
-    pub bytes: usize,
-}
-
 /// Pulls `items` until they end or the job is stopped; a permit comes before
 /// each pull.
-pub(crate) fn feed(shared: &Shared, job: &Arc<Job>, mut items: impl Iterator<Item = Item>, chunksize: Chunksize) {
+pub(crate) fn feed<S: Supply>(
+    shared: &Shared,
+    job: &Arc<Job>,
+    mut items: impl Iterator<Item = S>,
+    chunksize: Chunksize,
+) {
+    shared.feeders().push(Arc::clone(job));
     let mut feeder = Feeder { shared, job, permits: 0, chunksize, open: true };
     while !job.leaves_rest() && feeder.reserve() {
         let Some(item) = items.next() else { break };
@@ -68,6 +68,7 @@ pub(crate) fn feed(shared: &Shared, job: &Arc<Job>, mut items: impl Iterator<Ite
         }
     }
     feeder.send();
+    shared.feeders().retain(|other| !Arc::ptr_eq(other, job));
     shared.feeding.fetch_sub(1, Ordering::AcqRel);
     job.seal();
 }
@@ -98,7 +99,34 @@ impl Feeder<'_> {
     }
 
     /// Takes one item.
-    fn take(&mut self, item: Item, position: u64) {
+    fn take(&mut self, item: impl Supply, position: u64) {
+        let wanted = self.wanted();
+        let mut gathering = self.job.gathering();
+        // Under the lock, so that a stop either sees the item or is seen.
+        let open = self.open && !self.job.is_stopped();
+        let most = usize::try_from(self.shared.max_item).unwrap_or(usize::MAX);
+        let packed = open && wanted > 0 && gathering.pack(self.job, &item, position, most, self.is_apart());
+        if !packed {
+            drop(gathering);
+            let Some(task) = self.task(item, position) else { return };
+            gathering = self.job.gathering();
+            if !open || self.job.is_stopped() {
+                drop(gathering);
+                task.cancel();
+                return;
+            }
+            gathering.push(task);
+        }
+        let full = gathering.len() >= wanted || (!self.is_fixed() && gathering.bytes() >= AUTO_BYTES);
+        drop(gathering);
+        if full || self.shared.starving.load(Ordering::Acquire) > 0 {
+            self.send();
+        }
+    }
+
+    /// The item as a task; one that cannot run ends here.
+    fn task(&self, item: impl Supply, position: u64) -> Option<Task> {
+        let item = item.into_item();
         let (body, failure) = match item.body {
             Ok(body) if body.bytes.len() as u64 > self.shared.max_item => {
                 (Body::empty(), Some(self.shared.too_large(body.bytes.len())))
@@ -108,54 +136,46 @@ impl Feeder<'_> {
         };
         let job = Arc::clone(self.job);
         let task = Task { job, position, index: item.index, body, tag: item.tag, attempts: 0, deaths: 0 };
-        if let Some(failure) = failure {
-            let (job, position, outcome) = task.fail(failure);
-            job.deliver(std::iter::once((position, outcome)));
-            return;
-        }
-        if !self.open {
-            task.cancel();
-            return;
-        }
-        let mut gathering = self.job.gathering.lock().unwrap_or_else(PoisonError::into_inner);
-        // Under the lock, so that a stop either sees the task or is seen.
-        if self.job.is_stopped() {
-            drop(gathering);
-            task.cancel();
-            return;
-        }
-        gathering.bytes += task.body.bytes.len();
-        gathering.chunk.push(task);
-        let full = gathering.chunk.len() >= self.wanted()
-            || (self.chunksize == Chunksize::Auto && gathering.bytes >= AUTO_BYTES);
-        drop(gathering);
-        if full {
-            self.send();
-        }
+        let Some(failure) = failure else { return Some(task) };
+        let (job, position, outcome) = task.fail(failure);
+        job.deliver_one(position, outcome);
+        None
     }
 
+    fn is_apart(&self) -> bool {
+        matches!(self.chunksize, Chunksize::Fixed(items) if items.get() == 1)
+    }
+
+    /// Whether the chunks have a number of items that was asked for.
+    fn is_fixed(&self) -> bool {
+        matches!(self.chunksize, Chunksize::Fixed(items) if items.get() > 1)
+    }
+
+    /// How many items are sent together; 0 for one that is not to be packed.
     fn wanted(&self) -> usize {
+        let task_ns = self.shared.task_ns.load(Ordering::Relaxed);
         match self.chunksize {
-            Chunksize::Fixed(items) => items.get(),
-            Chunksize::Auto => match self.shared.task_ns.load(Ordering::Relaxed) {
-                1..AUTO_TASK_NS => AUTO_ITEMS,
-                _ => 1,
-            },
+            Chunksize::Fixed(items) if items.get() > 1 => items.get(),
+            Chunksize::Fixed(_) if (1..SHORT_NS).contains(&task_ns) => TOGETHER,
+            Chunksize::Auto if (1..AUTO_NS / 2).contains(&task_ns) => {
+                usize::try_from(AUTO_NS / task_ns).unwrap_or(MAX_ITEMS).min(MAX_ITEMS)
+            }
+            Chunksize::Fixed(_) | Chunksize::Auto => 0,
         }
     }
 
     /// Sends the chunk; where the pool is gone its tasks are cancelled.
     fn send(&mut self) {
-        let gathered = std::mem::take(&mut *self.job.gathering.lock().unwrap_or_else(PoisonError::into_inner));
-        if gathered.chunk.is_empty() {
+        let (chunk, bytes) = self.job.gathering().take(self.job);
+        if chunk.is_empty() {
             return;
         }
-        let open = self.job.budget.queue(gathered.bytes);
-        match self.shared.queue(gathered.chunk) {
+        let open = self.job.budget.queue(bytes);
+        match self.shared.queue(chunk) {
             Ok(()) => self.open = open,
             Err(chunk) => {
                 self.open = false;
-                chunk.into_iter().for_each(Task::cancel);
+                chunk.into_iter().for_each(Load::cancel);
             }
         }
     }

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use crate::outcome::{Failure, Tag};
 use crate::wire::message::ItemForm;
+use crate::wire::run::MAX_ITEM;
 
 /// An input item, as a reader of input hands it to the pool.
 #[derive(Clone, Debug)]
@@ -27,6 +28,38 @@ pub struct Body {
     /// For placeholders in arguments: the file's path below the glob's fixed
     /// prefix, for items that are files.
     pub path: Option<String>,
+}
+
+/// What a feeder is given: an item, or a value that becomes one.
+pub trait Supply: Send {
+    /// Its position in the input.
+    fn index(&self) -> u64;
+
+    /// Appends its bytes to `out` and tells what they are, if nothing else
+    /// is to travel with them. What is appended beside `None` is dropped.
+    fn pack(&self, out: &mut Vec<u8>) -> Option<ItemForm>;
+
+    /// The item itself.
+    fn into_item(self) -> Item;
+}
+
+impl Supply for Item {
+    fn index(&self) -> u64 {
+        self.index
+    }
+
+    fn pack(&self, out: &mut Vec<u8>) -> Option<ItemForm> {
+        let Ok(Body { bytes, form, path: None }) = &self.body else { return None };
+        if self.tag.is_some() || bytes.len() > MAX_ITEM {
+            return None;
+        }
+        out.extend_from_slice(bytes);
+        Some(*form)
+    }
+
+    fn into_item(self) -> Item {
+        self
+    }
 }
 
 impl Body {

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::outcome::Outcome;
 use crate::pool::Shared;
+use crate::pool::delivery::{Cursor, Delivery};
 use crate::pool::job::Job;
 
 /// Permits given back at a time.
@@ -18,7 +19,9 @@ const RELEASE: usize = 32;
 pub struct Outcomes {
     job: Arc<Job>,
     shared: Arc<Shared>,
-    ready: VecDeque<Outcome>,
+    ready: VecDeque<Delivery>,
+    /// A delivery that is being read.
+    current: Option<Cursor>,
     owed: usize,
     done: bool,
 }
@@ -30,7 +33,7 @@ pub struct TimedOut;
 
 impl Outcomes {
     pub(crate) fn new(job: Arc<Job>, shared: Arc<Shared>) -> Self {
-        Self { job, shared, ready: VecDeque::new(), owed: 0, done: false }
+        Self { job, shared, ready: VecDeque::new(), current: None, owed: 0, done: false }
     }
 
     /// The next outcome, waited for at most `timeout`; `None` after the last.
@@ -44,27 +47,53 @@ impl Outcomes {
     /// Whether an outcome is at hand without waiting.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        !self.ready.is_empty()
+        self.current.as_ref().is_some_and(|cursor| !cursor.is_empty()) || !self.ready.is_empty()
     }
 
     fn take(&mut self, until: Option<Instant>) -> Result<Option<Outcome>, TimedOut> {
+        loop {
+            if let Some(outcome) = self.current.as_mut().and_then(Cursor::next) {
+                self.owe(1);
+                return Ok(Some(outcome));
+            }
+            self.finish_current();
+            match self.advance(until)? {
+                None => return Ok(None),
+                Some(Delivery::Many(finished)) => self.current = Some(Cursor::new(finished)),
+                Some(Delivery::One(outcome)) => {
+                    self.job.unweigh(outcome.weight());
+                    self.owe(1);
+                    return Ok(Some(outcome));
+                }
+            }
+        }
+    }
+
+    /// Lets go of a delivery that was read.
+    fn finish_current(&mut self) {
+        if let Some(cursor) = self.current.take() {
+            self.job.unweigh(cursor.weight());
+        }
+    }
+
+    /// The next delivery.
+    fn advance(&mut self, until: Option<Instant>) -> Result<Option<Delivery>, TimedOut> {
         if self.ready.is_empty() {
             self.release();
-            if self.done {
-                return Ok(None);
-            }
-            if !self.job.collect(&mut self.ready, until) {
+            if self.done || !self.job.collect(&mut self.ready, until) {
                 self.done = true;
                 return Ok(None);
             }
         }
-        let outcome = self.ready.pop_front().ok_or(TimedOut)?;
-        self.owed += 1;
-        self.job.unweigh(outcome.weight());
+        self.ready.pop_front().map(Some).ok_or(TimedOut)
+    }
+
+    /// So many permits are to be given back.
+    fn owe(&mut self, count: usize) {
+        self.owed += count;
         if self.owed >= RELEASE {
             self.release();
         }
-        Ok(Some(outcome))
     }
 
     fn release(&mut self) {

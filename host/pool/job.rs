@@ -6,11 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::outcome::{Failure, Kind, Outcome, Tag};
+use crate::outcome::Outcome;
 use crate::pool::budget::Budget;
-use crate::pool::feed::{Gathering, Rest};
-use crate::pool::item::Body;
-use crate::pool::reorder::Reorder;
+use crate::pool::delivery::{Delivery, Finished};
+use crate::pool::feed::Rest;
+use crate::pool::load::{Gathering, Load};
+use crate::pool::reorder::{Next, Reorder};
 
 /// Bytes of undelivered outcomes at which slots stop reading, except the one
 /// whose worker holds the next item.
@@ -30,8 +31,8 @@ pub struct Job {
     /// Position of the function in the set-up's targets.
     pub function: u16,
     /// The chunk that the feeder has not sent yet; here, because the feeder
-    /// may wait for input while the job is stopped.
-    pub gathering: Mutex<Gathering>,
+    /// may wait for input while a slot starves, or the job is stopped.
+    gathering: Mutex<Gathering>,
     rest: Rest,
     /// Positions given out, and [`SEALED`] once there will be no more.
     issued: AtomicU64,
@@ -45,8 +46,10 @@ pub struct Job {
 #[derive(Debug, Default)]
 struct Inbox {
     ordered: bool,
-    reorder: Reorder<Outcome>,
-    unordered: VecDeque<Outcome>,
+    reorder: Reorder<Outcome, Finished>,
+    unordered: VecDeque<Delivery>,
+    /// Outcomes here, ready or not.
+    held: usize,
     /// How many items there are, once the feeder knows.
     total: Option<u64>,
     delivered: u64,
@@ -59,56 +62,8 @@ impl Inbox {
         self.reorder.is_ready() || !self.unordered.is_empty() || self.is_done()
     }
 
-    /// Outcomes here, ready or not.
-    fn held(&self) -> usize {
-        self.reorder.len() + self.unordered.len()
-    }
-
     fn is_done(&self) -> bool {
         self.total == Some(self.delivered)
-    }
-}
-
-/// A task on its way to a worker, or in one.
-#[derive(Debug)]
-pub struct Task {
-    /// The job it belongs to.
-    pub job: Arc<Job>,
-    /// Its place among the job's outcomes.
-    pub position: u64,
-    /// Its index in the input.
-    pub index: u64,
-    /// Its bytes.
-    pub body: Body,
-    /// What comes back with its outcome.
-    pub tag: Option<Box<Tag>>,
-    /// How often it was started.
-    pub attempts: u32,
-    /// How often a worker died while it ran.
-    pub deaths: u32,
-}
-
-impl Task {
-    /// Ends the task without a worker's report.
-    #[must_use]
-    pub fn fail(self, failure: Failure) -> (Arc<Job>, u64, Outcome) {
-        let outcome = Outcome {
-            index: self.index,
-            result: Err(failure),
-            attempts: self.attempts,
-            worker: None,
-            started: None,
-            usage: crate::outcome::Usage::default(),
-            captured: crate::outcome::Captured::default(),
-            tag: self.tag,
-        };
-        (self.job, self.position, outcome)
-    }
-
-    /// Ends the task as `cancelled`.
-    pub fn cancel(self) {
-        let (job, position, outcome) = self.fail(Failure::new(Kind::Cancelled, "the run ended before this item"));
-        job.deliver(std::iter::once((position, outcome)));
     }
 }
 
@@ -134,10 +89,20 @@ impl Job {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What the feeder has not sent yet.
+    pub fn gathering(&self) -> std::sync::MutexGuard<'_, Gathering> {
+        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands one outcome to the reader.
+    pub fn deliver_one(&self, position: u64, outcome: Outcome) {
+        self.deliver(std::iter::once((position, Delivery::One(outcome))));
+    }
+
     /// Hands outcomes to the reader, by position. Never waits: permits bound
     /// how many there can be.
-    pub fn deliver(&self, outcomes: impl Iterator<Item = (u64, Outcome)>) {
-        if self.put(outcomes) {
+    pub fn deliver(&self, deliveries: impl Iterator<Item = (u64, Delivery)>) {
+        if self.put(deliveries).is_some() {
             self.arrived.notify_all();
         }
     }
@@ -145,8 +110,8 @@ impl Job {
     /// Like [`Job::deliver`], by a slot that will have more within a
     /// millisecond: a reader who would be woken for little is left waiting
     /// until [`Job::nudge`].
-    pub fn deliver_some(&self, outcomes: impl Iterator<Item = (u64, Outcome)>) {
-        if self.put(outcomes) && self.inbox().held() >= WORTH_WAKING {
+    pub fn deliver_some(&self, deliveries: impl Iterator<Item = (u64, Delivery)>) {
+        if self.put(deliveries).is_some_and(|held| held >= WORTH_WAKING) {
             self.arrived.notify_all();
         }
     }
@@ -160,21 +125,25 @@ impl Job {
         }
     }
 
-    /// Whether the reader waits for what is ready now.
-    fn put(&self, outcomes: impl Iterator<Item = (u64, Outcome)>) -> bool {
+    /// How many outcomes are here, if the reader waits for what is ready now.
+    fn put(&self, deliveries: impl Iterator<Item = (u64, Delivery)>) -> Option<usize> {
         let mut weight = 0;
         let mut inbox = self.inbox();
-        for (position, outcome) in outcomes {
-            weight += outcome.weight();
+        for (position, delivery) in deliveries {
+            weight += delivery.weight();
+            inbox.held += delivery.len();
             if inbox.ordered {
-                let new = inbox.reorder.insert(position, outcome);
+                let new = match delivery {
+                    Delivery::One(outcome) => inbox.reorder.insert(position, outcome),
+                    Delivery::Many(finished) => inbox.reorder.insert_run(position, finished.len(), finished),
+                };
                 debug_assert!(new, "two outcomes for position {position}");
             } else {
-                inbox.unordered.push_back(outcome);
+                inbox.unordered.push_back(delivery);
             }
         }
         self.undelivered.fetch_add(weight, Ordering::AcqRel);
-        inbox.waiting && inbox.is_ready()
+        (inbox.waiting && inbox.is_ready()).then_some(inbox.held)
     }
 
     /// Feeder: the position of one more item; `None` when there must be none.
@@ -195,7 +164,7 @@ impl Job {
     /// Reader: moves what is ready into `ready`, waiting until `until` for the
     /// first. False when all was delivered; true with nothing moved when the
     /// time is over.
-    pub fn collect(&self, ready: &mut VecDeque<Outcome>, until: Option<Instant>) -> bool {
+    pub fn collect(&self, ready: &mut VecDeque<Delivery>, until: Option<Instant>) -> bool {
         let mut inbox = self.inbox();
         while !inbox.is_ready() {
             inbox.waiting = true;
@@ -216,14 +185,19 @@ impl Job {
             return false;
         }
         if inbox.ordered {
-            while let Some(outcome) = inbox.reorder.pop() {
-                ready.push_back(outcome);
+            while let Some(next) = inbox.reorder.pop() {
+                ready.push_back(match next {
+                    Next::One(outcome) => Delivery::One(outcome),
+                    Next::Many(finished) => Delivery::Many(finished),
+                });
             }
             self.budget.next.store(inbox.reorder.next(), Ordering::Release);
         } else {
             std::mem::swap(&mut inbox.unordered, ready);
         }
-        inbox.delivered += ready.len() as u64;
+        let moved = ready.iter().map(Delivery::len).sum::<usize>();
+        inbox.held -= moved;
+        inbox.delivered += moved as u64;
         true
     }
 
@@ -240,13 +214,13 @@ impl Job {
 
     /// Nothing more is to be started. Does not wait for the feeder, which may
     /// itself wait for input that never comes.
-    pub fn stop(&self) {
+    pub fn stop(self: &Arc<Self>) {
         self.stopped.store(true, Ordering::Release);
         if self.rest == Rest::Leave {
             self.seal();
         }
-        let gathered = std::mem::take(&mut *self.gathering.lock().unwrap_or_else(PoisonError::into_inner));
-        gathered.chunk.into_iter().for_each(Task::cancel);
+        let (gathered, _bytes) = self.gathering().take(self);
+        gathered.into_iter().for_each(Load::cancel);
     }
 
     /// Whether unread items are left alone now.
@@ -262,7 +236,7 @@ impl Job {
     }
 
     /// What runs is to be killed.
-    pub fn kill(&self) {
+    pub fn kill(self: &Arc<Self>) {
         self.stop();
         self.killed.store(true, Ordering::Release);
     }

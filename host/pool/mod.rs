@@ -17,10 +17,12 @@ pub mod target;
 
 mod budget;
 mod credit;
+mod delivery;
 mod feed;
 mod iter;
 mod job;
 mod link;
+mod load;
 mod reorder;
 mod slot;
 mod stats;
@@ -46,9 +48,9 @@ use crate::error::Error;
 use crate::limits::{Isolation, SandboxMode};
 use crate::outcome::{Failure, Kind};
 use crate::pool::budget::Budget;
-use crate::pool::feed::Chunk;
-use crate::pool::item::Item;
-use crate::pool::job::{Job, Task};
+use crate::pool::item::Supply;
+use crate::pool::job::Job;
+use crate::pool::load::{Chunk, Load, Task};
 use crate::pool::slot::{Ears, Slot};
 use crate::pool::stats::{Counts, Storm};
 use crate::wire::message::TaskSpec;
@@ -144,8 +146,12 @@ pub(crate) struct Shared {
     pub(crate) storm: Storm,
     /// Slots that wait for work.
     pub(crate) idle: AtomicUsize,
-    /// Feeders that may still send.
+    /// Slots that have waited so long that a feeder must be slow: they get
+    /// what there is at once.
+    pub(crate) starving: AtomicUsize,
+    /// Feeders that may still send, and their jobs.
     pub(crate) feeding: AtomicUsize,
+    feeders: Mutex<Vec<Arc<Job>>>,
     /// Mean time of a task, 0 when unknown.
     pub(crate) task_ns: AtomicU64,
     /// Where slots give tasks back to each other. Bounded by the slots'
@@ -208,7 +214,9 @@ impl Pool {
             counts: Counts::default(),
             storm: Storm::new(processes),
             idle: AtomicUsize::new(0),
+            starving: AtomicUsize::new(0),
             feeding: AtomicUsize::new(0),
+            feeders: Mutex::default(),
             task_ns: AtomicU64::new(0),
             urgent,
             urgent_out,
@@ -260,7 +268,8 @@ impl Pool {
     /// When that thread cannot be started.
     pub fn outcomes<I>(&self, items: I, options: MapOptions) -> Result<Outcomes, Error>
     where
-        I: IntoIterator<Item = Item>,
+        I: IntoIterator,
+        I::Item: Supply,
         I::IntoIter: Send + 'static,
     {
         let window = options.window.map_or(WINDOW, NonZeroUsize::get);
@@ -370,6 +379,17 @@ impl Shared {
         }
     }
 
+    /// The jobs whose feeders may still send.
+    pub(crate) fn feeders(&self) -> std::sync::MutexGuard<'_, Vec<Arc<Job>>> {
+        self.feeders.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What a feeder holds while it waits for more input.
+    pub(crate) fn gathered(&self) -> Option<Chunk> {
+        let chunks = self.feeders().iter().map(|job| job.gathering().take(job).0).find(|chunk| !chunk.is_empty());
+        chunks
+    }
+
     /// Feeder: waits for room in the queue. Gives the chunk back when the
     /// pool has ended.
     pub(crate) fn queue(&self, chunk: Chunk) -> Result<(), Chunk> {
@@ -396,7 +416,7 @@ impl Shared {
     /// After the end: cancels whatever is still queued.
     pub(crate) fn drain(&self) {
         while let Some(chunk) = slot::take(&self.urgent_out, &self.queue_out) {
-            chunk.into_iter().for_each(Task::cancel);
+            chunk.into_iter().for_each(Load::cancel);
         }
     }
 

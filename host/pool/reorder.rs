@@ -1,32 +1,38 @@
 //! The reorder buffer: takes results by position in any order, gives them out
 //! in order. Pure; bounded by whoever hands out positions.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-/// Results waiting for those before them.
+/// Results waiting for those before them: single ones, and runs `R` of
+/// consecutive ones.
 #[derive(Debug)]
-pub struct Reorder<T> {
+pub struct Reorder<T, R> {
     first: u64,
     waiting: VecDeque<Option<T>>,
+    /// By the position of their first result.
+    runs: BTreeMap<u64, (u64, R)>,
 }
 
-impl<T> Default for Reorder<T> {
+/// What comes out next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Next<T, R> {
+    /// One result.
+    One(T),
+    /// A run.
+    Many(R),
+}
+
+impl<T, R> Default for Reorder<T, R> {
     fn default() -> Self {
-        Self { first: 0, waiting: VecDeque::new() }
+        Self { first: 0, waiting: VecDeque::new(), runs: BTreeMap::new() }
     }
 }
 
-impl<T> Reorder<T> {
+impl<T, R> Reorder<T, R> {
     /// Position that is given out next.
     #[must_use]
     pub fn next(&self) -> u64 {
         self.first
-    }
-
-    /// Places between the next position and the last one that is there.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.waiting.len()
     }
 
     /// Takes the result of `position`. False when it was there already, or
@@ -45,19 +51,40 @@ impl<T> Reorder<T> {
         true
     }
 
+    /// Takes the results of `count` positions from `position` on. False when
+    /// the first was there already, or was given out before.
+    pub fn insert_run(&mut self, position: u64, count: usize, run: R) -> bool {
+        if position < self.first || self.runs.contains_key(&position) {
+            return false;
+        }
+        self.runs.insert(position, (count as u64, run));
+        true
+    }
+
+    fn run_is_ready(&self) -> bool {
+        self.runs.first_key_value().is_some_and(|(position, _)| *position == self.first)
+    }
+
     /// Whether the next result is there.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        matches!(self.waiting.front(), Some(Some(_)))
+        matches!(self.waiting.front(), Some(Some(_))) || self.run_is_ready()
     }
 
     /// The next result in order, if it is there.
-    pub fn pop(&mut self) -> Option<T> {
-        if !self.is_ready() {
+    pub fn pop(&mut self) -> Option<Next<T, R>> {
+        if let Some(Some(_)) = self.waiting.front() {
+            self.first += 1;
+            return self.waiting.pop_front().flatten().map(Next::One);
+        }
+        if !self.run_is_ready() {
             return None;
         }
-        self.first += 1;
-        self.waiting.pop_front().flatten()
+        let (_, (count, run)) = self.runs.pop_first()?;
+        self.first += count;
+        let passed = self.waiting.len().min(count as usize);
+        self.waiting.drain(..passed);
+        Some(Next::Many(run))
     }
 }
 
@@ -65,40 +92,65 @@ impl<T> Reorder<T> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::Reorder;
+    use super::{Next, Reorder};
+
+    fn drain(buffer: &mut Reorder<u64, Vec<u64>>, out: &mut Vec<u64>) {
+        while let Some(next) = buffer.pop() {
+            match next {
+                Next::One(one) => out.push(one),
+                Next::Many(many) => out.extend(many),
+            }
+        }
+    }
 
     #[test]
     fn results_come_out_in_order_whatever_the_arrival() {
-        let mut buffer = Reorder::default();
-        assert!(buffer.insert(2, 'c'));
+        let (mut buffer, mut out) = (Reorder::default(), Vec::new());
+        assert!(buffer.insert(5, 5));
+        assert!(buffer.insert_run(2, 3, vec![2, 3, 4]));
         assert_eq!(buffer.pop(), None);
-        assert!(buffer.insert(0, 'a'));
-        assert!(buffer.insert(1, 'b'));
-        assert_eq!(std::iter::from_fn(|| buffer.pop()).collect::<String>(), "abc");
-        assert_eq!(buffer.next(), 3);
+        assert!(!buffer.is_ready());
+        assert!(buffer.insert(0, 0));
+        assert!(buffer.insert(1, 1));
+        assert!(buffer.is_ready());
+        drain(&mut buffer, &mut out);
+        assert_eq!((out, buffer.next()), (vec![0, 1, 2, 3, 4, 5], 6));
     }
 
     #[test]
     fn a_second_result_for_a_position_is_dropped() {
-        let mut buffer = Reorder::default();
+        let mut buffer: Reorder<u64, Vec<u64>> = Reorder::default();
         assert!(buffer.insert(0, 1));
         assert!(!buffer.insert(0, 2));
-        assert_eq!(buffer.pop(), Some(1));
-        assert!(!buffer.insert(0, 3));
+        assert!(buffer.insert_run(1, 2, vec![2, 3]));
+        assert!(!buffer.insert_run(1, 2, vec![4, 5]));
+        let mut out = Vec::new();
+        drain(&mut buffer, &mut out);
+        assert_eq!(out, [1, 2, 3]);
+        assert!(!buffer.insert(0, 3) && !buffer.insert_run(2, 1, vec![3]));
     }
 
     proptest! {
         #[test]
-        fn any_permutation_comes_out_sorted(order in Just((0..200u64).collect::<Vec<_>>()).prop_shuffle()) {
-            let mut buffer = Reorder::default();
-            let mut out = Vec::new();
-            for position in order {
-                prop_assert!(buffer.insert(position, position));
-                while let Some(result) = buffer.pop() {
-                    out.push(result);
-                }
+        fn any_permutation_of_singles_and_runs_comes_out_sorted(
+            lengths in prop::collection::vec(0..5_u64, 1..60).prop_flat_map(|lengths| {
+                let mut first = 0;
+                let parts: Vec<(u64, u64)> =
+                    lengths.iter().map(|length| { let part = (first, *length); first += length.max(&1); part }).collect();
+                Just(parts).prop_shuffle()
+            }),
+        ) {
+            let (mut buffer, mut out) = (Reorder::default(), Vec::new());
+            for (first, length) in lengths {
+                let new = match length {
+                    0 => buffer.insert(first, first),
+                    _ => buffer.insert_run(first, length as usize, (first..first + length).collect()),
+                };
+                prop_assert!(new);
+                drain(&mut buffer, &mut out);
             }
-            prop_assert_eq!(out, (0..200).collect::<Vec<_>>());
+            prop_assert_eq!(&out, &(0..buffer.next()).collect::<Vec<_>>());
+            prop_assert!(buffer.pop().is_none());
         }
     }
 }

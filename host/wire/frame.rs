@@ -19,6 +19,8 @@ pub enum FrameKind {
     Setup = 1,
     /// Host → worker: run an item.
     Task = 2,
+    /// Host → worker: run these small items, one after another.
+    Run = 3,
     /// Worker → host: a [`super::message::Ready`] as JSON.
     Ready = 16,
     /// Worker → host: an item's report.
@@ -27,6 +29,8 @@ pub enum FrameKind {
     Returned = 18,
     /// Worker → host: a [`super::message::Refusal`] as JSON; the last frame.
     Refused = 19,
+    /// Worker → host: the values of consecutive items.
+    Values = 21,
     /// Compile worker → host: a [`super::message::Compiled`] as JSON.
     Compiled = 20,
 }
@@ -36,11 +40,13 @@ impl FrameKind {
         Some(match byte {
             1 => Self::Setup,
             2 => Self::Task,
+            3 => Self::Run,
             16 => Self::Ready,
             17 => Self::Done,
             18 => Self::Returned,
             19 => Self::Refused,
             20 => Self::Compiled,
+            21 => Self::Values,
             _ => return None,
         })
     }

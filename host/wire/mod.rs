@@ -5,4 +5,5 @@ pub mod frame;
 pub mod message;
 pub mod page;
 pub mod report;
+pub mod run;
 pub mod socket;

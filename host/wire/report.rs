@@ -8,6 +8,7 @@ use bytes::{Buf, BufMut, Bytes};
 use crate::outcome::{Captured, Failure, Form, Kind, Usage, Value};
 use crate::wire::frame::{FrameKind, HEADER, Head};
 use crate::wire::message::ItemForm;
+use crate::wire::run::{MAX_ITEM, item_flags, item_form};
 
 const FORM: u8 = 0b11;
 const TASK_PATH: u8 = 1 << 2;
@@ -37,11 +38,7 @@ pub struct TaskParts<'a> {
 pub fn put_task(out: &mut Vec<u8>, mut head: Head, parts: &TaskParts<'_>) {
     let path = parts.path.unwrap_or_default();
     let path = &path.as_bytes()[..path.len().min(usize::from(u16::MAX))];
-    head.flags = match parts.form {
-        ItemForm::Json => 0,
-        ItemForm::Raw => 1,
-        ItemForm::Cells => 2,
-    };
+    head.flags = item_flags(parts.form);
     let mut extra = 0;
     if parts.path.is_some() {
         head.flags |= TASK_PATH;
@@ -58,12 +55,7 @@ pub fn put_task(out: &mut Vec<u8>, mut head: Head, parts: &TaskParts<'_>) {
 /// Reads a task's payload.
 #[must_use]
 pub fn read_task<'a>(head: &Head, payload: &'a [u8]) -> Option<TaskParts<'a>> {
-    let form = match head.flags & FORM {
-        0 => ItemForm::Json,
-        1 => ItemForm::Raw,
-        2 => ItemForm::Cells,
-        _ => return None,
-    };
+    let form = item_form(head.flags)?;
     if head.flags & TASK_PATH == 0 {
         return Some(TaskParts { form, path: None, item: payload });
     }
@@ -143,6 +135,46 @@ pub fn put_report(out: &mut Vec<u8>, mut head: Head, figures: &Figures<'_>, resu
     out[at + 4..at + 8].copy_from_slice(&length.to_le_bytes());
 }
 
+/// A value without anything else worth a word.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain<'a> {
+    /// Its item's index in the input.
+    pub index: u64,
+    /// When its task started, in microseconds since the epoch.
+    pub started_us: u64,
+    /// How long it took.
+    pub wall_ns: u32,
+    /// Its peak of memory, in bytes.
+    pub peak_memory: u64,
+    /// What the value is.
+    pub form: Form,
+    /// The value.
+    pub value: &'a [u8],
+}
+
+/// Reads the most common report without building it; `None` for any other. Its
+/// index is the head's: a claim.
+#[must_use]
+pub fn read_plain<'a>(head: &Head, mut payload: &'a [u8]) -> Option<Plain<'a>> {
+    if head.flags & !FORM != 0 || payload.len() < REPORT || payload.len() > REPORT + MAX_ITEM {
+        return None;
+    }
+    let form = value_form(head.flags)?;
+    let (started_us, wall_ns) = (payload.get_u64_le(), payload.get_u64_le());
+    let (cpu_ns, peak_memory) = (payload.get_u64_le(), payload.get_u64_le());
+    let wall_ns = u32::try_from(wall_ns).ok().filter(|_| cpu_ns == wall_ns)?;
+    Some(Plain { index: head.index, started_us, wall_ns, peak_memory, form, value: payload })
+}
+
+fn value_form(flags: u8) -> Option<Form> {
+    Some(match flags & FORM {
+        0 => Form::Json,
+        1 => Form::Text,
+        2 => Form::Bytes,
+        _ => return None,
+    })
+}
+
 /// Reads a report; `None` when it is not one. Believes nothing.
 #[must_use]
 pub fn read_report(head: &Head, mut payload: Bytes) -> Option<TaskReport> {
@@ -167,12 +199,7 @@ pub fn read_report(head: &Head, mut payload: Bytes) -> Option<TaskReport> {
     captured.truncated = head.flags & TRUNCATED != 0;
     let usage = Usage { wall, cpu, fuel, peak_memory };
     let result = if head.flags & FAILED == 0 {
-        let form = match head.flags & FORM {
-            0 => Form::Json,
-            1 => Form::Text,
-            2 => Form::Bytes,
-            _ => return None,
-        };
+        let form = value_form(head.flags)?;
         Ok(Value { form, bytes: payload })
     } else {
         Err(read_failure(&payload)?)

@@ -226,8 +226,10 @@ fn run(
         let (page, outbox) = (&*page, &outbox);
         // An error is the end of the host; the end of this process follows.
         let _gone = match act {
-            None => serve::Server { runner: guest, page, outbox, limits, prompt, decoder }.serve(host),
-            Some(act) => serve::Server { runner: Acting(act), page, outbox, limits, prompt, decoder }.serve(host),
+            None => serve::Server { runner: guest, page, outbox, limits, prompt, decoder, gathered: 0 }.serve(host),
+            Some(act) => {
+                serve::Server { runner: Acting(act), page, outbox, limits, prompt, decoder, gathered: 0 }.serve(host)
+            }
         };
         Ok(())
     })

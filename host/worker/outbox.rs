@@ -8,6 +8,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
+use crate::outcome::Form;
+use crate::wire::frame::Head;
+use crate::wire::run::{MAX_BYTES, MAX_ITEMS, Mark, put_values};
 use crate::wire::socket;
 
 /// How long a finished result may wait.
@@ -22,8 +25,73 @@ pub(super) struct Outbox {
     flusher: std::thread::Thread,
 }
 
+/// What was gathered: whole frames, and the values of consecutive items that
+/// become one.
+#[derive(Default)]
+pub(super) struct Replies {
+    frames: Vec<u8>,
+    open: Option<Open>,
+    marks: Vec<Mark>,
+    values: Vec<u8>,
+}
+
+/// The frame of values in the making.
+struct Open {
+    head: Head,
+    form: Form,
+    started_us: u64,
+    peak_memory: u64,
+}
+
+/// A value as it goes into a frame of many.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Common {
+    pub(super) form: Form,
+    pub(super) started_us: u64,
+    pub(super) wall_ns: u32,
+    pub(super) peak_memory: u64,
+}
+
+impl Replies {
+    /// Where the next frame goes.
+    pub(super) fn frames(&mut self) -> &mut Vec<u8> {
+        self.close();
+        &mut self.frames
+    }
+
+    /// Adds the value of an item of a run; how much is gathered now.
+    pub(super) fn put(&mut self, head: &Head, common: &Common, value: &[u8]) -> usize {
+        let follows = self.open.as_ref().is_some_and(|open| {
+            open.head.ticket + self.marks.len() as u64 == head.ticket
+                && open.form == common.form
+                && open.peak_memory == common.peak_memory
+        });
+        if !follows || self.marks.len() >= MAX_ITEMS || self.values.len() >= MAX_BYTES {
+            self.close();
+            let Common { form, started_us, peak_memory, .. } = *common;
+            self.open = Some(Open { head: *head, form, started_us, peak_memory });
+        }
+        self.values.extend_from_slice(value);
+        self.marks.push(Mark { end: self.values.len() as u32, wall_ns: common.wall_ns });
+        self.len()
+    }
+
+    /// Ends the frame of values in the making.
+    pub(super) fn close(&mut self) {
+        let Some(Open { head, form, started_us, peak_memory }) = self.open.take() else { return };
+        put_values(&mut self.frames, &head, form, started_us, peak_memory, &self.marks, &self.values);
+        self.marks.clear();
+        self.values.clear();
+    }
+
+    /// Bytes gathered.
+    pub(super) fn len(&self) -> usize {
+        self.frames.len() + self.marks.len() * size_of::<Mark>() + self.values.len()
+    }
+}
+
 struct Shared {
-    replies: Mutex<Vec<u8>>,
+    replies: Mutex<Replies>,
     /// The flusher is asleep and must be called.
     asleep: AtomicBool,
     host: std::os::fd::OwnedFd,
@@ -50,7 +118,7 @@ impl Outbox {
     }
 
     /// The replies gathered so far, to append to.
-    pub(super) fn replies(&self) -> MutexGuard<'_, Vec<u8>> {
+    pub(super) fn replies(&self) -> MutexGuard<'_, Replies> {
         self.shared.lock()
     }
 
@@ -69,21 +137,22 @@ impl Outbox {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, Vec<u8>> {
+    fn lock(&self) -> MutexGuard<'_, Replies> {
         self.replies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn flush(&self) -> io::Result<()> {
         use std::os::fd::AsFd;
         let mut replies = self.lock();
-        if replies.is_empty() {
+        let frames = replies.frames();
+        if frames.is_empty() {
             return Ok(());
         }
         // The lock is held: order on the socket is the order of the replies.
-        socket::send_all(self.host.as_fd(), &replies, &[])?;
-        replies.clear();
-        if replies.capacity() > 1 << 20 {
-            replies.shrink_to(64 << 10);
+        socket::send_all(self.host.as_fd(), frames, &[])?;
+        frames.clear();
+        if frames.capacity() > 1 << 20 {
+            frames.shrink_to(64 << 10);
         }
         Ok(())
     }
@@ -93,7 +162,7 @@ fn flusher(shared: &Shared) {
     let mut empty = 0;
     loop {
         std::thread::sleep(FLUSH);
-        let waiting = !shared.lock().is_empty();
+        let waiting = shared.lock().len() > 0;
         empty = if waiting { 0 } else { empty + 1 };
         if waiting && shared.flush().is_err() {
             // The host is gone; the task loop will see it too.

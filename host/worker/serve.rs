@@ -13,12 +13,13 @@ use crate::runtime::{Guest, Report, TaskInput};
 use crate::wire::frame::{Decoder, FrameKind, Head};
 use crate::wire::page::{Page, Stream};
 use crate::wire::report::{Figures, put_report, read_task};
+use crate::wire::run::{Items, MAX_ITEM, item_form};
 use crate::wire::socket;
-use crate::worker::outbox::Outbox;
+use crate::worker::outbox::{Common, Outbox};
 
-/// Replies after which the host gets them while others are still to run, so
-/// that it can send more before this worker runs dry.
-const REPLIES: u32 = 32;
+/// Time after which the host gets the replies while others are still to run,
+/// in nanoseconds, so that it can send more before this worker runs dry.
+const FLUSH_NS: u64 = 200_000;
 
 /// Bytes of replies after which they are written.
 const REPLY_BYTES: usize = 64 << 10;
@@ -50,6 +51,8 @@ pub(super) struct Server<'a, R> {
     /// Every reply is written before the next task starts.
     pub(super) prompt: bool,
     pub(super) decoder: Decoder,
+    /// Bytes of replies that were gathered when the last one was.
+    pub(super) gathered: usize,
 }
 
 impl<R: Runner> Server<'_, R> {
@@ -59,33 +62,55 @@ impl<R: Runner> Server<'_, R> {
         self.decoder.set_limit(u32::try_from(most).unwrap_or(u32::MAX));
         let mut clock = Clock::new();
         let mut out = Vec::new();
-        let mut unsent = 0;
         loop {
             while let Some((head, payload)) = self.decoder.next_frame().map_err(io::Error::other)? {
-                if head.kind != FrameKind::Task {
-                    continue;
-                }
-                self.task(&head, &payload, &mut clock, &mut out);
-                unsent += 1;
-                if self.prompt {
-                    // The host knows of it before anyone could think that it
-                    // did not run.
-                    self.outbox.flush()?;
-                }
-                self.page.finish();
-                // Not on the item's clock: the host may not be reading.
-                if unsent >= REPLIES || self.outbox.replies().len() >= REPLY_BYTES {
-                    self.outbox.flush()?;
-                    unsent = 0;
+                match head.kind {
+                    FrameKind::Task => {
+                        self.task(&head, &payload, &mut clock, &mut out);
+                        self.after(&mut clock)?;
+                    }
+                    FrameKind::Run => self.run_all(head, &payload, &mut clock, &mut out)?,
+                    _ => {}
                 }
             }
             self.outbox.flush()?;
-            unsent = 0;
             if !self.fill(host)? {
                 return Ok(());
             }
             clock.restart();
         }
+    }
+
+    /// Runs the items of a run, one after another.
+    fn run_all(&mut self, mut head: Head, payload: &Bytes, clock: &mut Clock, out: &mut Vec<u8>) -> io::Result<()> {
+        let lie = || io::Error::other("the host sent a run that is none");
+        let form = item_form(head.flags).ok_or_else(lie)?;
+        for item in Items::read(payload).ok_or_else(lie)? {
+            let task = TaskInput { function: head.function, index: head.index, item, form, path: None };
+            self.one(&head, Some(&task), true, clock, out);
+            self.after(clock)?;
+            head.ticket += 1;
+            head.index += 1;
+        }
+        // The host keeps runs apart.
+        self.outbox.replies().close();
+        Ok(())
+    }
+
+    /// After each item: what is due goes to the host.
+    fn after(&mut self, clock: &mut Clock) -> io::Result<()> {
+        if self.prompt {
+            // The host knows of it before anyone could think that it did not
+            // run.
+            self.outbox.flush()?;
+        }
+        self.page.finish();
+        // Not on the item's clock: the host may not be reading.
+        if clock.flush_is_due() || self.gathered >= REPLY_BYTES {
+            self.outbox.flush()?;
+            self.gathered = 0;
+        }
+        Ok(())
     }
 
     /// Reads more; false at the end of the stream.
@@ -99,31 +124,50 @@ impl<R: Runner> Server<'_, R> {
         read.map(|read| read > 0)
     }
 
-    /// Runs one task, or hands it back where the host has asked for it.
     fn task(&mut self, head: &Head, payload: &Bytes, clock: &mut Clock, out: &mut Vec<u8>) {
+        let task = read_task(head, payload).map(|parts| {
+            let (item, form, path) = (parts.item, parts.form, parts.path);
+            TaskInput { function: head.function, index: head.index, item, form, path }
+        });
+        self.one(head, task.as_ref(), false, clock, out);
+    }
+
+    /// Runs one task, or hands it back where the host has asked for it.
+    fn one(&mut self, head: &Head, task: Option<&TaskInput<'_>>, of_run: bool, clock: &mut Clock, out: &mut Vec<u8>) {
         if !self.page.start(head.ticket, clock.now_ns()) {
-            let mut returned = *head;
-            returned.kind = FrameKind::Returned;
-            returned.length = 0;
-            returned.put(&mut *self.outbox.replies());
+            let returned = Head { kind: FrameKind::Returned, length: 0, ..*head };
+            returned.put(self.outbox.replies().frames());
             return;
         }
         self.outbox.leave();
         let started = clock.begin();
         out.clear();
-        let report = match read_task(head, payload) {
-            Some(parts) => {
-                let (item, form, path) = (parts.item, parts.form, parts.path);
-                let task = TaskInput { function: head.function, index: head.index, item, form, path };
-                self.runner.run(&task, out)
-            }
+        let report = match task {
+            Some(task) => self.runner.run(task, out),
             None => Report::failed(Failure::new(Kind::BadInput, "the host sent a task that is none")),
         };
         let (wall, cpu) = clock.end();
-        self.report(head, report, &Times { started, wall, cpu }, out);
+        let times = Times { started, wall, cpu };
+        self.gathered = match self.common(&report, &times, out).filter(|_| of_run) {
+            Some(common) => self.outbox.replies().put(head, &common, out),
+            None => self.report(head, report, &times, out),
+        };
     }
 
-    fn report(&self, head: &Head, mut report: Report, times: &Times, out: &[u8]) {
+    /// The report of a short task that only returned a small value.
+    fn common(&self, report: &Report, times: &Times, out: &[u8]) -> Option<Common> {
+        let form = *report.result.as_ref().ok()?;
+        let silent = self.page.printed(Stream::Stderr) == 0
+            && (report.stdout_is_result || self.page.printed(Stream::Stdout) == 0);
+        let small = out.len() <= MAX_ITEM && out.len() as u64 <= self.limits.max_result;
+        if !silent || !small || report.fuel.is_some() || times.cpu != times.wall {
+            return None;
+        }
+        let wall_ns = u32::try_from(times.wall.as_nanos()).ok()?;
+        Some(Common { form, started_us: times.started, wall_ns, peak_memory: report.peak_memory })
+    }
+
+    fn report(&self, head: &Head, mut report: Report, times: &Times, out: &[u8]) -> usize {
         let limit = self.limits.max_result;
         if report.result.is_ok() && out.len() as u64 > limit {
             report.result = Err(too_large(out.len(), limit));
@@ -151,7 +195,9 @@ impl<R: Runner> Server<'_, R> {
             Ok(form) => Ok((*form, out)),
             Err(failure) => Err(failure),
         };
-        put_report(&mut self.outbox.replies(), *head, &figures, result);
+        let mut replies = self.outbox.replies();
+        put_report(replies.frames(), *head, &figures, result);
+        replies.len()
     }
 }
 
@@ -177,18 +223,31 @@ struct Clock {
     offset_us: i128,
     mark: u64,
     cpu: Duration,
+    /// When the host got replies last.
+    flushed: u64,
 }
 
 impl Clock {
     fn new() -> Self {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i128;
         let mark = monotonic_ns();
-        Self { offset_us: wall - i128::from(mark / 1000), mark, cpu: cpu_time() }
+        Self { offset_us: wall - i128::from(mark / 1000), mark, cpu: cpu_time(), flushed: mark }
     }
 
     /// Time passed that no task used.
     fn restart(&mut self) {
         self.mark = monotonic_ns();
+        self.flushed = self.mark;
+    }
+
+    /// Whether the host has heard nothing for so long that it should; asked
+    /// once, it has.
+    fn flush_is_due(&mut self) -> bool {
+        let due = self.mark.saturating_sub(self.flushed) >= FLUSH_NS;
+        if due {
+            self.flushed = self.mark;
+        }
+        due
     }
 
     fn now_ns(&self) -> u64 {

@@ -10,8 +10,7 @@ use bytes::Bytes;
 
 use crate::outcome::{Captured, Failure, Kind, LimitHit, Outcome, Usage};
 use crate::pool::Shared;
-use crate::pool::feed::Chunk;
-use crate::pool::job::Task;
+use crate::pool::load::{Chunk, Load, Task};
 use crate::pool::process::Ended;
 use crate::pool::slot::replies::Batch;
 use crate::pool::slot::seat::Seat;
@@ -57,8 +56,8 @@ impl Slot {
             self.bury(Some(cause));
             return;
         }
-        let stopped = seat.flight.tasks().any(|task| task.job.is_stopped());
-        let keeps_waiting = (seat.flight.len() > 1 || self.backlog.iter().any(|task| task.deaths == 0))
+        let stopped = seat.flight.loads().any(|load| load.job().is_stopped());
+        let keeps_waiting = (seat.flight.len() > 1 || self.backlog.iter().any(|load| load.deaths() == 0))
             && seat.watch.ticket() != 0
             && seat.watch.running_ns(now) > BLOCKING.as_nanos() as u64
             && self.shared.idle.load(Ordering::Acquire) > 0;
@@ -76,11 +75,11 @@ impl Slot {
         let running = running.max(seat.flight.first().unwrap_or(0));
         let taken = seat.flight.take_back(running);
         seat.given -= taken.len() as u64;
-        let (kept, waiting): (Vec<_>, Vec<_>) = self.backlog.drain(..).partition(|task| task.deaths > 0);
+        let (kept, waiting): (Vec<_>, Vec<_>) = self.backlog.drain(..).partition(|load| load.deaths() > 0);
         self.backlog.extend(kept);
         let (stopped, others): (Vec<_>, Chunk) =
-            taken.into_iter().chain(waiting).partition(|task: &Task| task.job.is_stopped());
-        stopped.into_iter().for_each(Task::cancel);
+            taken.into_iter().map(Load::One).chain(waiting).partition(|load| load.job().is_stopped());
+        stopped.into_iter().for_each(Load::cancel);
         if others.is_empty() {
             return;
         }
@@ -169,7 +168,7 @@ impl Slot {
             }
         }
         for task in again.into_iter().rev() {
-            if task.job.is_stopped() { task.cancel() } else { self.backlog.push_front(task) }
+            if task.job.is_stopped() { task.cancel() } else { self.backlog.push_front(Load::One(task)) }
         }
     }
 
@@ -220,7 +219,7 @@ impl Slot {
     /// The pool ends: everything still here is cancelled.
     pub(super) fn abandon(&mut self) {
         self.bury(Some(Cause::Cancelled));
-        self.backlog.drain(..).for_each(Task::cancel);
+        self.backlog.drain(..).for_each(Load::cancel);
         self.delayed.drain(..).for_each(|(_, task)| task.cancel());
         self.shared.drain();
     }
@@ -230,10 +229,10 @@ impl Slot {
 fn overdue(seat: &Seat, shared: &Shared, now: u64) -> Option<Cause> {
     let limits = &shared.spec.limits;
     let ticket = seat.watch.ticket();
-    if seat.flight.get(ticket).is_some_and(|task| task.job.is_killed()) {
+    if seat.flight.job(ticket).is_some_and(|job| job.is_killed()) {
         return Some(Cause::Cancelled);
     }
-    if ticket == 0 && seat.flight.tasks().all(|task| task.job.is_killed()) {
+    if ticket == 0 && seat.flight.loads().all(|load| load.job().is_killed()) {
         return Some(Cause::Cancelled);
     }
     if let Some(timeout) = limits.timeout {

@@ -1,23 +1,37 @@
 //! The items in one worker, in the order in which it will run them. Pure.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
-use crate::pool::job::Task;
+use crate::pool::job::Job;
+use crate::pool::load::{Load, Run, Task};
 
-/// One item in the worker. Its task is gone once the host has taken it back;
-/// the entry stays until the worker hands the ticket back.
+/// What is in the worker under a ticket. It is gone once the host has taken it
+/// back; the entry stays until the worker hands the ticket back. The answered
+/// items of a run have left it: the ticket is the next one's.
 #[derive(Debug)]
 struct Entry {
     ticket: u64,
-    task: Option<Task>,
+    load: Option<Load>,
 }
 
 /// Items sent to a worker and not answered yet.
 #[derive(Debug, Default)]
 pub(super) struct Flight {
     entries: VecDeque<Entry>,
+    items: usize,
     bytes: usize,
     last: u64,
+}
+
+/// Items of a run that the worker has answered.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) job: Arc<Job>,
+    /// The first one's place among the job's outcomes.
+    pub(super) position: u64,
+    /// Its index in the input.
+    pub(super) index: u64,
 }
 
 impl Flight {
@@ -25,8 +39,9 @@ impl Flight {
         self.entries.is_empty()
     }
 
+    /// Items in the worker.
     pub(super) fn len(&self) -> usize {
-        self.entries.len()
+        self.items
     }
 
     /// Item bytes in the worker.
@@ -39,9 +54,9 @@ impl Flight {
         self.last
     }
 
-    /// Tasks still in the host's count, first to run first.
-    pub(super) fn tasks(&self) -> impl Iterator<Item = &Task> {
-        self.entries.iter().filter_map(|entry| entry.task.as_ref())
+    /// What is still in the host's count, first to run first.
+    pub(super) fn loads(&self) -> impl Iterator<Item = &Load> {
+        self.entries.iter().filter_map(|entry| entry.load.as_ref())
     }
 
     /// The first unanswered ticket.
@@ -51,52 +66,137 @@ impl Flight {
 
     /// Adds a task; its ticket. Tickets start at 1 and are never reused.
     pub(super) fn push(&mut self, task: Task) -> u64 {
-        self.last += 1;
-        self.bytes += task.body.bytes.len();
-        self.entries.push_back(Entry { ticket: self.last, task: Some(task) });
-        self.last
+        self.add(Load::One(task), 1)
     }
 
-    /// The task with this ticket, if the worker may still run it.
-    pub(super) fn get(&self, ticket: u64) -> Option<&Task> {
-        self.entries.iter().find(|entry| entry.ticket == ticket)?.task.as_ref()
+    /// Adds a run; its first item's ticket.
+    pub(super) fn push_run(&mut self, run: Run) -> u64 {
+        let items = run.len();
+        self.add(Load::Many(run), items)
+    }
+
+    fn add(&mut self, load: Load, items: usize) -> u64 {
+        let ticket = self.last + 1;
+        self.last += items as u64;
+        self.items += items;
+        self.bytes += load.bytes();
+        self.entries.push_back(Entry { ticket, load: Some(load) });
+        ticket
+    }
+
+    /// The job of the item with this ticket, if the worker may still run it.
+    pub(super) fn job(&self, ticket: u64) -> Option<&Arc<Job>> {
+        let after = self.entries.partition_point(|entry| entry.ticket <= ticket);
+        let entry = self.entries.get(after.checked_sub(1)?)?;
+        match entry.load.as_ref()? {
+            Load::One(task) => (entry.ticket == ticket).then_some(&task.job),
+            Load::Many(run) => (ticket - entry.ticket < run.len() as u64).then_some(&run.job),
+        }
+    }
+
+    /// The worker answered the next `count` items of the run that it works on,
+    /// from `ticket` on. `None` when there is no such run.
+    pub(super) fn finish_run(&mut self, ticket: u64, count: usize) -> Option<Answered> {
+        let entry = self.entries.front_mut().filter(|entry| entry.ticket == ticket)?;
+        let Some(Load::Many(run)) = &mut entry.load else { return None };
+        if count > run.len() {
+            return None;
+        }
+        let answered = Answered { job: Arc::clone(&run.job), position: run.positions().start, index: run.index() };
+        self.bytes -= run.advance(count);
+        self.items -= count;
+        entry.ticket += count as u64;
+        if run.len() == 0 {
+            self.entries.pop_front();
+        }
+        Some(answered)
     }
 
     /// The worker answered `ticket` with a report. `None` when that is a lie:
     /// an unknown ticket, or one that was taken back.
     pub(super) fn finish(&mut self, ticket: u64) -> Option<Task> {
-        let at = self.entries.iter().position(|entry| entry.ticket == ticket)?;
-        self.entries.get(at)?.task.as_ref()?;
-        let task = self.entries.remove(at)?.task?;
-        self.bytes -= task.body.bytes.len();
-        Some(task)
+        if let Some(task) = self.finish_first(ticket) {
+            return Some(task);
+        }
+        self.part();
+        let at = self.find(ticket)?;
+        self.entries.get(at)?.load.as_ref()?;
+        self.remove(at)
+    }
+
+    /// The next item of the run that the worker works on, as a task.
+    fn finish_first(&mut self, ticket: u64) -> Option<Task> {
+        let entry = self.entries.front_mut().filter(|entry| entry.ticket == ticket)?;
+        let Some(Load::Many(run)) = &mut entry.load else { return None };
+        let task = run.split_front(1).into_tasks().next();
+        entry.ticket += 1;
+        if run.len() == 0 {
+            self.entries.pop_front();
+        }
+        self.items -= 1;
+        self.bytes -= task.as_ref().map_or(0, |task| task.body.bytes.len());
+        task
     }
 
     /// The worker handed `ticket` back unstarted. The outer `None` is a lie;
     /// the inner one means that the host had taken it already.
     #[expect(clippy::option_option, reason = "a lie and a task taken earlier are different answers")]
     pub(super) fn returned(&mut self, ticket: u64) -> Option<Option<Task>> {
-        let at = self.entries.iter().position(|entry| entry.ticket == ticket)?;
-        let task = self.entries.remove(at)?.task;
-        if let Some(task) = &task {
-            self.bytes -= task.body.bytes.len();
-        }
+        self.part();
+        let at = self.find(ticket)?;
+        Some(self.remove(at))
+    }
+
+    fn find(&self, ticket: u64) -> Option<usize> {
+        self.entries.binary_search_by_key(&ticket, |entry| entry.ticket).ok()
+    }
+
+    fn remove(&mut self, at: usize) -> Option<Task> {
+        let Some(Load::One(task)) = self.entries.remove(at)?.load else { return None };
+        self.items -= 1;
+        self.bytes -= task.body.bytes.len();
         Some(task)
     }
 
     /// Takes back every task after the running one.
     pub(super) fn take_back(&mut self, running: u64) -> Vec<Task> {
+        self.part();
         let mut taken = Vec::new();
         for entry in self.entries.iter_mut().filter(|entry| entry.ticket > running) {
-            taken.extend(entry.task.take());
+            if let Some(Load::One(task)) = entry.load.take() {
+                taken.push(task);
+            }
         }
-        self.bytes -= taken.iter().map(|task: &Task| task.body.bytes.len()).sum::<usize>();
+        self.items -= taken.len();
+        self.bytes -= taken.iter().map(|task| task.body.bytes.len()).sum::<usize>();
         taken
     }
 
     /// Empties the table: tickets with their tasks, in order.
     pub(super) fn clear(&mut self) -> Vec<(u64, Task)> {
-        self.bytes = 0;
-        self.entries.drain(..).filter_map(|entry| Some((entry.ticket, entry.task?))).collect()
+        self.part();
+        (self.items, self.bytes) = (0, 0);
+        let tasks = self.entries.drain(..).filter_map(|entry| match entry.load {
+            Some(Load::One(task)) => Some((entry.ticket, task)),
+            _ => None,
+        });
+        tasks.collect()
+    }
+
+    /// Makes every run into tasks: what is not the common course of things
+    /// looks at items one by one.
+    fn part(&mut self) {
+        if !self.entries.iter().any(|entry| matches!(entry.load, Some(Load::Many(_)))) {
+            return;
+        }
+        for entry in std::mem::take(&mut self.entries) {
+            match entry.load {
+                Some(Load::Many(run)) => {
+                    let tasks = (entry.ticket..).zip(run.into_tasks());
+                    self.entries.extend(tasks.map(|(ticket, task)| Entry { ticket, load: Some(Load::One(task)) }));
+                }
+                load => self.entries.push_back(Entry { load, ..entry }),
+            }
+        }
     }
 }

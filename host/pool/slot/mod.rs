@@ -17,12 +17,13 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, select};
 
 use crate::pool::Shared;
-use crate::pool::feed::Chunk;
-use crate::pool::job::{Job, Task};
+use crate::pool::job::Job;
+use crate::pool::load::{Chunk, Load, Run, Task};
 use crate::pool::slot::seat::{NoWorker, Seat};
 use crate::pool::slot::watch::now_ns;
 use crate::wire::frame::{FrameKind, Head};
 use crate::wire::report::{TaskParts, put_task};
+use crate::wire::run::{item_flags, put_items};
 
 /// A running item older than this no longer keeps others waiting behind it.
 const BLOCKING: Duration = Duration::from_millis(5);
@@ -35,6 +36,9 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How often processor time is looked at under `--cpu-timeout`.
 const CPU_LOOK: Duration = Duration::from_millis(5);
+
+/// How long a slot finds nothing before it takes what feeders have gathered.
+const STARVING: Duration = Duration::from_millis(1);
 
 /// Slack of the watch for a worker that shows no progress at all.
 const SILENCE: Duration = Duration::from_millis(200);
@@ -50,7 +54,7 @@ pub(crate) struct Slot {
     waker: OwnedFd,
     seat: Option<Seat>,
     /// Taken from the queue, not in the worker yet.
-    backlog: VecDeque<Task>,
+    backlog: VecDeque<Load>,
     /// Waiting for their back-off.
     delayed: Vec<(Instant, Task)>,
     /// A job whose reader was not told of its last outcomes yet, and since
@@ -109,12 +113,17 @@ impl Slot {
         let due = self.delayed.iter().map(|(due, _)| *due).min();
         let timeout = due.map_or(LOOK, |due| due.saturating_duration_since(Instant::now()));
         self.shared.idle.fetch_add(1, Ordering::AcqRel);
-        let received = select! {
-            recv(self.urgent) -> chunk => chunk.map_err(|_| RecvTimeoutError::Disconnected),
-            recv(self.queue) -> chunk => chunk.inspect(unqueue).map_err(|_| RecvTimeoutError::Disconnected),
-            recv(self.closing) -> _ => Err(RecvTimeoutError::Disconnected),
-            default(timeout) => Err(RecvTimeoutError::Timeout),
-        };
+        let received = self.receive(STARVING.min(timeout)).or_else(|error| match error {
+            RecvTimeoutError::Timeout if timeout > STARVING => {
+                self.shared.starving.fetch_add(1, Ordering::AcqRel);
+                // Counted first: a feeder that adds to its chunk after this
+                // look sends it.
+                let received = self.shared.gathered().map_or_else(|| self.receive(timeout - STARVING), Ok);
+                self.shared.starving.fetch_sub(1, Ordering::AcqRel);
+                received
+            }
+            other => Err(other),
+        });
         self.shared.idle.fetch_sub(1, Ordering::AcqRel);
         if let Ok(chunk) = received {
             self.backlog.extend(chunk);
@@ -123,13 +132,22 @@ impl Slot {
         !self.backlog.is_empty()
     }
 
+    fn receive(&self, timeout: Duration) -> Result<Chunk, RecvTimeoutError> {
+        select! {
+            recv(self.urgent) -> chunk => chunk.map_err(|_| RecvTimeoutError::Disconnected),
+            recv(self.queue) -> chunk => chunk.inspect(unqueue).map_err(|_| RecvTimeoutError::Disconnected),
+            recv(self.closing) -> _ => Err(RecvTimeoutError::Disconnected),
+            default(timeout) => Err(RecvTimeoutError::Timeout),
+        }
+    }
+
     fn undelay(&mut self) {
         if self.delayed.is_empty() {
             return;
         }
         let now = Instant::now();
         for (_, task) in self.delayed.extract_if(.., |(due, _)| *due <= now) {
-            self.backlog.push_front(task);
+            self.backlog.push_front(Load::One(task));
         }
     }
 
@@ -159,8 +177,8 @@ impl Slot {
 
     /// Tasks of stopped jobs are not started.
     fn drop_stopped(&mut self) {
-        while self.backlog.front().is_some_and(|task| task.job.is_stopped()) {
-            self.backlog.pop_front().into_iter().for_each(Task::cancel);
+        while self.backlog.front().is_some_and(|load| load.job().is_stopped()) {
+            self.backlog.pop_front().into_iter().for_each(Load::cancel);
         }
     }
 
@@ -214,9 +232,8 @@ impl Slot {
 
     /// Gives the worker what its window admits.
     fn fill(&mut self) {
-        let Some(seat) = self.seat.as_mut() else { return };
         let most = self.shared.options.max_tasks_per_child.map_or(u64::MAX, std::num::NonZero::get);
-        while seat.given < most {
+        while let Some(seat) = self.seat.as_mut().filter(|seat| seat.given < most) {
             if self.backlog.is_empty() {
                 if seat.flight.len() >= seat.credit.window() || near_end(&self.shared, seat.flight.len()) {
                     break;
@@ -224,18 +241,28 @@ impl Slot {
                 let Some(chunk) = take(&self.urgent, &self.queue) else { break };
                 self.backlog.extend(chunk);
             }
-            let Some(task) = self.backlog.front() else { break };
-            if task.job.is_stopped() {
-                self.backlog.pop_front().into_iter().for_each(Task::cancel);
+            let Some(load) = self.backlog.front_mut() else { break };
+            if load.job().is_stopped() {
+                self.backlog.pop_front().into_iter().for_each(Load::cancel);
                 continue;
             }
-            let alone = task.deaths > 0 || seat.flight.tasks().any(|task| task.deaths > 0);
-            let size = task.body.bytes.len();
-            if !seat.credit.admits(seat.flight.len(), seat.flight.bytes(), size) || (alone && !seat.flight.is_empty()) {
+            let alone = load.deaths() > 0 || seat.flight.loads().any(|load| load.deaths() > 0);
+            let room = if alone && !seat.flight.is_empty() { 0 } else { seat.room(load, most) };
+            if room == 0 {
                 break;
             }
-            let Some(task) = self.backlog.pop_front() else { break };
-            give(seat, task);
+            if let Load::Many(run) = load
+                && room < run.len()
+            {
+                let front = run.split_front(room);
+                give_run(seat, front);
+                continue;
+            }
+            match self.backlog.pop_front() {
+                Some(Load::One(task)) => give(seat, task),
+                Some(Load::Many(run)) => give_run(seat, run),
+                None => break,
+            }
         }
     }
 
@@ -255,10 +282,11 @@ impl Slot {
         }
         // The next item's worker is always read, even where the item itself
         // still waits for a place in it.
-        let next = |task: &Task| task.job.budget.next.load(Ordering::Acquire) == task.position;
-        let delayed = self.delayed.iter().map(|(_, task)| task);
-        let blocked = seat.flight.tasks().any(|task| task.job.is_full())
-            && !seat.flight.tasks().chain(&self.backlog).chain(delayed).any(next);
+        let next = |load: &Load| load.holds(load.job().budget.next.load(Ordering::Acquire));
+        let delayed = |task: &Task| task.job.budget.next.load(Ordering::Acquire) == task.position;
+        let blocked = seat.flight.loads().any(|load| load.job().is_full())
+            && !seat.flight.loads().chain(&self.backlog).any(next)
+            && !self.delayed.iter().any(|(_, task)| delayed(task));
         if blocked {
             seat.watch.hold(now_ns());
         }
@@ -283,8 +311,8 @@ impl Slot {
 }
 
 fn unqueue(chunk: &Chunk) {
-    if let Some(task) = chunk.first() {
-        task.job.budget.unqueue(chunk.iter().map(|task| task.body.bytes.len()).sum());
+    if let Some(load) = chunk.first() {
+        load.job().budget.unqueue(chunk.iter().map(Load::bytes).sum());
     }
 }
 
@@ -297,6 +325,35 @@ pub(crate) fn take(urgent: &Receiver<Chunk>, queue: &Receiver<Chunk>) -> Option<
 /// that no other idles.
 fn near_end(shared: &Shared, held: usize) -> bool {
     held > 0 && shared.feeding.load(Ordering::Acquire) == 0 && shared.queued() < held * shared.options.processes.get()
+}
+
+fn give_run(seat: &mut Seat, run: Run) {
+    let (start, ends, bytes) = run.parts();
+    let mut head = Head {
+        kind: FrameKind::Task,
+        flags: item_flags(run.form),
+        function: run.job.function,
+        length: 0,
+        ticket: seat.flight.last() + 1,
+        index: run.index(),
+        attempt: 1,
+    };
+    if run.apart {
+        for item in run.items() {
+            head.length = item.len() as u32;
+            head.put(seat.link.gather());
+            seat.link.gather().extend_from_slice(item);
+            head.ticket += 1;
+            head.index += 1;
+        }
+    } else {
+        put_items(seat.link.gather(), head, start, ends, bytes);
+    }
+    if seat.flight.is_empty() {
+        seat.watch.touch(now_ns());
+    }
+    seat.given += run.len() as u64;
+    seat.flight.push_run(run);
 }
 
 fn give(seat: &mut Seat, task: Task) {

@@ -9,43 +9,79 @@ use bytes::Bytes;
 
 use crate::outcome::Outcome;
 use crate::pool::Shared;
-use crate::pool::job::{Job, Task};
+use crate::pool::delivery::{Cursor, Delivery, Finished, Joiner};
+use crate::pool::job::Job;
+use crate::pool::load::{Load, Task};
 use crate::pool::slot::death::Cause;
+use crate::pool::slot::flight::Answered;
 use crate::pool::slot::seat::Seat;
 use crate::pool::slot::watch::now_ns;
 use crate::pool::slot::{Slot, TELL};
 use crate::wire::frame::{FrameKind, Head};
-use crate::wire::report::{TaskReport, read_report};
+use crate::wire::report::{Plain, TaskReport, read_plain, read_report};
+use crate::wire::run::{Values, read_values};
 
-/// Outcomes of one job, gathered while replies are read.
+/// Deliveries to one job, gathered while replies are read.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     job: Option<Arc<Job>>,
-    outcomes: Vec<(u64, Outcome)>,
+    deliveries: Vec<(u64, Delivery)>,
+    /// Values that came one by one, and the first one's position.
+    joiner: Option<(u64, Joiner)>,
 }
 
 impl Batch {
     pub(super) fn add(&mut self, job: Arc<Job>, position: u64, outcome: Outcome) {
+        self.put(job, position, Delivery::One(outcome));
+    }
+
+    fn put(&mut self, job: Arc<Job>, position: u64, delivery: Delivery) {
+        self.turn_to(job);
+        self.join();
+        self.deliveries.push((position, delivery));
+    }
+
+    /// Adds a value that came in a frame of its own.
+    fn add_plain(&mut self, answered: Answered, worker: u32, plain: &Plain<'_>) {
+        self.turn_to(answered.job);
+        if let Some((first, joiner)) = &mut self.joiner
+            && *first + joiner.len() as u64 == answered.position
+            && joiner.add(plain)
+        {
+            return;
+        }
+        self.join();
+        self.joiner = Some((answered.position, Joiner::new(worker, plain)));
+    }
+
+    fn turn_to(&mut self, job: Arc<Job>) {
         if self.job.as_ref().is_none_or(|held| !Arc::ptr_eq(held, &job)) {
             self.deliver();
             self.job = Some(job);
         }
-        self.outcomes.push((position, outcome));
+    }
+
+    fn join(&mut self) {
+        if let Some((position, joiner)) = self.joiner.take() {
+            self.deliveries.push((position, Delivery::Many(joiner.finish())));
+        }
     }
 
     /// Delivers what is held of a job that has more in the same worker; gives
     /// back the job that is to be told soon.
     fn deliver_some(&mut self) -> Option<Arc<Job>> {
+        self.join();
         let job = self.job.take()?;
-        job.deliver_some(self.outcomes.drain(..));
+        job.deliver_some(self.deliveries.drain(..));
         Some(job)
     }
 
     pub(super) fn deliver(&mut self) {
+        self.join();
         if let Some(job) = &self.job
-            && !self.outcomes.is_empty()
+            && !self.deliveries.is_empty()
         {
-            job.deliver(self.outcomes.drain(..));
+            job.deliver(self.deliveries.drain(..));
         }
     }
 }
@@ -88,23 +124,79 @@ impl Slot {
 
     /// Takes all whole frames; false when the worker breaks the protocol.
     pub(super) fn replies(&mut self, batch: &mut Batch) -> bool {
+        if let Some(seat) = self.seat.as_mut() {
+            seat.watch.touch(now_ns());
+        }
         while let Some(seat) = self.seat.as_mut() {
             let (head, payload) = match seat.link.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(_too_long) => return false,
             };
-            seat.watch.touch(now_ns());
             let honest = match head.kind {
-                FrameKind::Done => self.done(&head, payload, batch),
+                FrameKind::Done => self.done_plain(&head, &payload, batch) || self.done(&head, payload, batch),
+                FrameKind::Values => self.values(&head, payload, batch),
                 FrameKind::Returned => self.returned(&head),
-                FrameKind::Setup | FrameKind::Task | FrameKind::Ready | FrameKind::Refused | FrameKind::Compiled => {
-                    false
-                }
+                FrameKind::Setup
+                | FrameKind::Task
+                | FrameKind::Run
+                | FrameKind::Ready
+                | FrameKind::Refused
+                | FrameKind::Compiled => false,
             };
             if !honest {
                 return false;
             }
+        }
+        true
+    }
+
+    /// The common report of an item that came to the worker in a run; false
+    /// where it is another.
+    fn done_plain(&mut self, head: &Head, payload: &[u8], batch: &mut Batch) -> bool {
+        let Some(seat) = self.seat.as_mut() else { return false };
+        let Some(mut plain) = read_plain(head, payload) else { return false };
+        if plain.value.len() as u64 > self.shared.spec.limits.max_result {
+            return false;
+        }
+        let Some(answered) = seat.flight.finish_run(head.ticket, 1) else { return false };
+        plain.index = answered.index;
+        seat.account(1, plain.wall_ns.into(), plain.value.len(), &self.shared);
+        batch.add_plain(answered, self.id, &plain);
+        true
+    }
+
+    /// The values of several items of a run.
+    fn values(&mut self, head: &Head, payload: Bytes, batch: &mut Batch) -> bool {
+        let Some(seat) = self.seat.as_mut() else { return false };
+        let Some(values) = read_values(head, payload) else { return false };
+        let limits = &self.shared.spec.limits;
+        let ends = values.marks.iter().map(|mark| mark.end);
+        let starts = std::iter::once(0).chain(ends.clone());
+        if starts.zip(ends).any(|(start, end)| u64::from(end - start) > limits.max_result) {
+            return false;
+        }
+        let count = values.marks.len();
+        let Some(answered) = seat.flight.finish_run(head.ticket, count) else {
+            return self.parted(head.ticket, values, batch);
+        };
+        let wall = values.marks.iter().map(|mark| u64::from(mark.wall_ns)).sum();
+        seat.account(count as u64, wall, values.bytes.len(), &self.shared);
+        let finished = Finished { index: answered.index, worker: self.id, values };
+        batch.put(answered.job, answered.position, Delivery::Many(finished));
+        true
+    }
+
+    /// The values of a run that the host has since made into tasks.
+    fn parted(&mut self, ticket: u64, values: Values, batch: &mut Batch) -> bool {
+        let Some(seat) = self.seat.as_mut() else { return false };
+        let finished = Finished { index: 0, worker: self.id, values };
+        for (ticket, outcome) in (ticket..).zip(Cursor::new(finished)) {
+            let Some(task) = seat.flight.finish(ticket) else { return false };
+            let size = outcome.result.as_ref().map_or(0, |value| value.bytes.len());
+            seat.account(1, outcome.usage.wall.as_nanos() as u64, size, &self.shared);
+            let outcome = Outcome { index: task.index, attempts: task.attempts + 1, ..outcome };
+            batch.add(task.job, task.position, outcome);
         }
         true
     }
@@ -116,7 +208,9 @@ impl Slot {
             return false;
         }
         let Some(mut task) = seat.flight.finish(head.ticket) else { return false };
-        account(seat, &mut report, &self.shared);
+        clamp(seat, &mut report);
+        let size = report.result.as_ref().map_or(0, |value| value.bytes.len());
+        seat.account_cpu(report.usage.wall, report.usage.cpu, size, &self.shared);
         task.attempts += 1;
         if let Err(failure) = &report.result
             && self.shared.retries(failure.kind, &task)
@@ -141,7 +235,7 @@ impl Slot {
     fn returned(&mut self, head: &Head) -> bool {
         let Some(seat) = self.seat.as_mut() else { return false };
         match seat.flight.returned(head.ticket) {
-            Some(Some(task)) => self.backlog.push_front(task),
+            Some(Some(task)) => self.backlog.push_front(Load::One(task)),
             Some(None) => {}
             None => return false,
         }
@@ -153,7 +247,7 @@ impl Slot {
         self.shared.counts.retried.fetch_add(1, Ordering::Relaxed);
         let pause = self.shared.options.backoff.saturating_mul(task.attempts);
         if pause == Duration::ZERO {
-            self.backlog.push_front(task);
+            self.backlog.push_front(Load::One(task));
         } else {
             self.delayed.push((Instant::now() + pause, task));
         }
@@ -170,16 +264,34 @@ fn within_limits(report: &TaskReport, shared: &Shared) -> bool {
         && report.captured.stderr.len() as u64 <= limits.max_captured
 }
 
-/// Books what the task used; times cannot be longer than the worker is old.
-fn account(seat: &mut Seat, report: &mut TaskReport, shared: &Shared) {
+/// Times cannot be longer than the worker is old.
+fn clamp(seat: &Seat, report: &mut TaskReport) {
     let age = Duration::from_nanos(now_ns().saturating_sub(seat.born));
     report.usage.wall = report.usage.wall.min(age);
     report.usage.cpu = report.usage.cpu.min(age.saturating_mul(2));
-    seat.cpu += report.usage.cpu;
-    seat.done += 1;
-    let size = report.result.as_ref().map_or(0, |value| value.bytes.len());
-    seat.credit.learn(report.usage.wall, size);
-    shared.task_ns.store(seat.credit.task_ns(), Ordering::Relaxed);
-    shared.storm.finished();
-    shared.counts.add_cpu(report.usage.cpu);
+}
+
+impl Seat {
+    /// Books what `count` short items of a run used, in nanoseconds, and the
+    /// bytes of their results.
+    fn account(&mut self, count: u64, wall_ns: u64, size: usize, shared: &Shared) {
+        let wall = Duration::from_nanos(wall_ns);
+        self.book(count, wall, shared);
+        self.credit.learn(Duration::from_nanos(wall_ns / count.max(1)), size / count.max(1) as usize);
+        shared.task_ns.store(self.credit.task_ns(), Ordering::Relaxed);
+    }
+
+    /// Books what one item used.
+    fn account_cpu(&mut self, wall: Duration, cpu: Duration, size: usize, shared: &Shared) {
+        self.book(1, cpu, shared);
+        self.credit.learn(wall, size);
+        shared.task_ns.store(self.credit.task_ns(), Ordering::Relaxed);
+    }
+
+    fn book(&mut self, count: u64, cpu: Duration, shared: &Shared) {
+        self.cpu += cpu;
+        self.done += count;
+        shared.storm.finished();
+        shared.counts.add_cpu(cpu);
+    }
 }

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::pool::Shared;
 use crate::pool::credit::Credit;
 use crate::pool::link::Link;
+use crate::pool::load::Load;
 use crate::pool::process::{Ended, Process};
 use crate::pool::slot::flight::Flight;
 use crate::pool::slot::watch::{Watch, now_ns};
@@ -96,6 +97,22 @@ impl Seat {
             born,
             _scratch: scratch,
         })
+    }
+
+    /// How many items of a load may go to the worker now, which has a life of
+    /// `most` items; all of a task, or none.
+    pub(super) fn room(&self, load: &Load, most: u64) -> usize {
+        let (held, window) = (self.flight.len(), self.credit.window());
+        match load {
+            Load::One(task) => usize::from(self.credit.admits(held, self.flight.bytes(), task.body.bytes.len())),
+            Load::Many(run) => {
+                let left = usize::try_from(most - self.given).unwrap_or(usize::MAX);
+                let room = window.saturating_sub(held).min(left).min(run.len());
+                // Crumbs of a run would cost a frame each.
+                let crumb = held > 0 && room < run.len().min(window / 4);
+                if crumb || !self.credit.admits(held, self.flight.bytes(), run.bytes()) { 0 } else { room }
+            }
+        }
     }
 
     /// Ends the worker and reaps it.

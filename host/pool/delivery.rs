@@ -1,0 +1,193 @@
+//! What travels from a slot to a job's reader: outcomes, and the values of
+//! consecutive items, which become outcomes where they are read.
+
+use std::time::{Duration, UNIX_EPOCH};
+
+use bytes::Bytes;
+
+use crate::outcome::{Captured, Form, Outcome, Usage, Value};
+use crate::wire::report::Plain;
+use crate::wire::run::{MAX_BYTES, MAX_ITEMS, Mark, Values};
+
+/// Values of consecutive items that one worker ran.
+#[derive(Clone, Debug)]
+pub struct Finished {
+    /// Index of the first item in the input.
+    pub index: u64,
+    /// The slot whose worker ran them.
+    pub worker: u32,
+    /// The values.
+    pub values: Values,
+}
+
+impl Finished {
+    /// Items in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.values.marks.len()
+    }
+
+    fn weight(&self) -> usize {
+        size_of::<Self>() + self.values.bytes.len() + self.len() * size_of::<Mark>()
+    }
+}
+
+/// What a slot hands to a job.
+#[derive(Debug)]
+pub enum Delivery {
+    /// One outcome.
+    One(Outcome),
+    /// Values.
+    Many(Finished),
+}
+
+impl Delivery {
+    /// Outcomes in it.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::One(_) => 1,
+            Self::Many(finished) => finished.len(),
+        }
+    }
+
+    /// Bytes that it keeps in memory until it is read.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::One(outcome) => outcome.weight(),
+            Self::Many(finished) => finished.weight(),
+        }
+    }
+}
+
+/// Reads a delivery outcome by outcome.
+#[derive(Debug)]
+pub struct Cursor {
+    finished: Finished,
+    next: usize,
+    start: usize,
+    started_us: u64,
+}
+
+impl Cursor {
+    /// Before the first value.
+    #[must_use]
+    pub fn new(finished: Finished) -> Self {
+        let started_us = finished.values.started_us;
+        Self { finished, next: 0, start: 0, started_us }
+    }
+
+    /// Bytes that it keeps in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.finished.weight()
+    }
+
+    /// Whether a value is left.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.next >= self.finished.len()
+    }
+
+    /// Moves on to the next value: the index of its item, its place among the
+    /// bytes, and the time it took.
+    fn advance(&mut self) -> Option<(u64, std::ops::Range<usize>, Duration)> {
+        let mark = self.finished.values.marks.get(self.next)?;
+        let place = self.start..mark.end as usize;
+        let index = self.finished.index + self.next as u64;
+        self.start = place.end;
+        self.next += 1;
+        Some((index, place, Duration::from_nanos(mark.wall_ns.into())))
+    }
+
+    /// The next value as it stands, with its item's index.
+    pub fn next_bytes(&mut self) -> Option<(u64, Form, &[u8])> {
+        let (index, place, _wall) = self.advance()?;
+        let values = &self.finished.values;
+        Some((index, values.form, values.bytes.get(place)?))
+    }
+}
+
+impl Iterator for Cursor {
+    type Item = Outcome;
+
+    fn next(&mut self) -> Option<Outcome> {
+        let (index, place, wall) = self.advance()?;
+        let values = &self.finished.values;
+        let started = UNIX_EPOCH.checked_add(Duration::from_micros(self.started_us));
+        self.started_us = self.started_us.saturating_add(wall.as_micros() as u64);
+        Some(Outcome {
+            index,
+            result: Ok(Value { form: values.form, bytes: values.bytes.slice(place) }),
+            attempts: 1,
+            worker: Some(self.finished.worker),
+            started,
+            usage: Usage { wall, cpu: wall, fuel: None, peak_memory: values.peak_memory },
+            captured: Captured::default(),
+            tag: None,
+        })
+    }
+}
+
+/// Values that came in frames of their own, put together again.
+#[derive(Debug)]
+pub struct Joiner {
+    index: u64,
+    worker: u32,
+    form: Form,
+    started_us: u64,
+    peak_memory: u64,
+    marks: Vec<Mark>,
+    bytes: Vec<u8>,
+}
+
+impl Joiner {
+    /// Starts with one value.
+    #[must_use]
+    pub fn new(worker: u32, plain: &Plain<'_>) -> Self {
+        let Plain { index, started_us, peak_memory, form, .. } = *plain;
+        let mut new = Self {
+            index,
+            worker,
+            form,
+            started_us,
+            peak_memory,
+            marks: Vec::with_capacity(64),
+            bytes: Vec::with_capacity(plain.value.len() * 64),
+        };
+        new.put(plain);
+        new
+    }
+
+    fn put(&mut self, plain: &Plain<'_>) {
+        self.bytes.extend_from_slice(plain.value);
+        self.marks.push(Mark { end: self.bytes.len() as u32, wall_ns: plain.wall_ns });
+    }
+
+    /// Adds a value if it is the next one and like the others.
+    pub fn add(&mut self, plain: &Plain<'_>) -> bool {
+        let fits = self.index + self.marks.len() as u64 == plain.index
+            && self.form == plain.form
+            && self.peak_memory == plain.peak_memory
+            && self.marks.len() < MAX_ITEMS
+            && self.bytes.len() < MAX_BYTES;
+        if fits {
+            self.put(plain);
+        }
+        fits
+    }
+
+    /// Values so far.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.marks.len()
+    }
+
+    /// The values.
+    #[must_use]
+    pub fn finish(self) -> Finished {
+        let Self { index, worker, form, started_us, peak_memory, marks, bytes } = self;
+        Finished { index, worker, values: Values { form, started_us, peak_memory, marks, bytes: Bytes::from(bytes) } }
+    }
+}
