@@ -27,8 +27,7 @@ fn main() -> ExitCode {
         ["cripple", layer, program, rest @ ..] => {
             cripple(layer);
             let error = Command::new(program).args(rest).exec();
-            eprintln!("probe-worker: {program}: {error}");
-            ExitCode::FAILURE
+            panic!("{program}: {error}")
         }
         _ => ExitCode::FAILURE,
     }
@@ -73,15 +72,19 @@ fn named(name: &str) -> String {
             "abort" => std::process::abort(),
             "panic" => format!("{:?}", std::panic::catch_unwind(|| panic!("on purpose")).is_err()),
             "overflow" => overflow(1).to_string(),
-            "heap" => {
-                // Given back to the system, block after block.
-                let blocks: Vec<Vec<u8>> = (0..2000).map(|size| vec![1; size * 100]).collect();
-                blocks.iter().map(|block| block.len() as u64).sum::<u64>().to_string()
-            }
+            "heap" => heap().to_string(),
+            // On the threads that the engine compiles on.
+            "heaps" => rayon::broadcast(|_| heap()).len().to_string(),
             "i386" => i386(),
             _ => "\"what?\"".to_owned(),
         }
     }
+}
+
+/// Memory given back to the system, block after block.
+fn heap() -> usize {
+    let blocks: Vec<Vec<u8>> = (0..2000).map(|size| vec![1; size * 100]).collect();
+    blocks.iter().map(Vec::len).sum()
 }
 
 #[expect(unconditional_recursion, reason = "the stack is meant to overflow")]

@@ -163,8 +163,8 @@ impl Lockdown {
         Ok(())
     }
 
-    /// The last steps of a run worker, before guest code and after the last
-    /// thread.
+    /// The last steps of a run worker, on the thread that runs guests, before
+    /// guest code and after the last thread was started.
     ///
     /// # Errors
     /// When `enforce` cannot be kept.
@@ -196,6 +196,11 @@ impl Lockdown {
         self.limit(Layer::FileSize, Resource::Fsize, memory)?;
         self.limit(Layer::Data, Resource::Data, memory)?;
         self.limit(Layer::Cpu, Resource::Cpu, cpu_seconds)?;
+        // The first thread's memory is not given back in the way meant there.
+        std::thread::scope(|scope| {
+            // Without it the worker can only die later, as it would have.
+            let _done = std::thread::Builder::new().spawn_scoped(scope, shrink_heap);
+        });
         self.seal(Profile::Compile)
     }
 
@@ -255,13 +260,17 @@ fn no_environment() -> io::Result<()> {
 
 /// Does what takes other system calls the first time that it is done.
 fn first_times() {
-    /// Over what the allocator keeps, by far.
-    const BLOCKS: usize = 4;
-    const BLOCK: usize = 64 << 10;
     // rustix asks the kernel where its clock is.
     std::hint::black_box(rustix::time::clock_gettime(rustix::time::ClockId::Monotonic));
-    // When glibc gives memory back on a thread other than the first, it reads
-    // a file under `/proc`.
+    shrink_heap();
+}
+
+/// Has the memory allocator give memory back. The first time that glibc does
+/// so, on any thread but the process's first, it reads a file under `/proc`.
+fn shrink_heap() {
+    /// Together over what the allocator keeps, by far.
+    const BLOCKS: usize = 4;
+    const BLOCK: usize = 64 << 10;
     let blocks: Vec<Vec<u8>> = (0..BLOCKS).map(|_| Vec::with_capacity(BLOCK)).collect();
     drop(std::hint::black_box(blocks));
 }

@@ -237,6 +237,8 @@ fn compile_workers_stand_behind_the_same_walls() {
     }
     let error = compiling("\"panic\"");
     assert!(matches!(&error, Error::Module(text) if text == "true"), "{error}");
+    let error = compiling("\"heaps\"");
+    assert!(matches!(&error, Error::Module(text) if text.parse::<usize>().is_ok()), "{error}");
 }
 
 #[test]
