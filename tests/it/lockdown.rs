@@ -193,6 +193,9 @@ fn granting(folder: &Path, access: Access) -> TaskSpec {
 
 #[test]
 fn native_code_reaches_no_file_beside_those_granted() {
+    if !layers(&doctor(None).1, "applied").iter().any(|name| name == "landlock-files") {
+        return crate::support::skipped("this system has no landlock");
+    }
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     for place in [&folder, &other] {
         std::fs::write(place.path().join("file"), "text").unwrap();
@@ -424,6 +427,6 @@ fn doctor_tells_by_its_code_that_enforce_would_refuse() {
     let (ran, document) = doctor(Some("seccomp"));
     assert_eq!(ran.code, Some(4), "{ran:?}");
     assert_eq!(document["sandbox"]["enforce"], false);
-    assert_eq!(layers(&document, "missing"), ["seccomp"], "{document}");
+    assert!(layers(&document, "missing").iter().any(|name| name == "seccomp"), "{document}");
     assert!(ran.err.contains("seccomp"), "{ran:?}");
 }
