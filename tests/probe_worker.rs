@@ -75,6 +75,10 @@ fn named(name: &str) -> String {
             "heap" => heap().to_string(),
             // On the threads that the engine compiles on.
             "heaps" => rayon::broadcast(|_| heap()).len().to_string(),
+            "sleep" => {
+                std::thread::sleep(std::time::Duration::from_millis(400));
+                "1".to_owned()
+            }
             "i386" => i386(),
             _ => "\"what?\"".to_owned(),
         }

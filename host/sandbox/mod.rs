@@ -42,6 +42,8 @@ const UNKNOWN: u64 = 64 * MIB;
 #[derive(Clone, Debug, Default)]
 pub struct View {
     dirs: Vec<Shown>,
+    /// Some of them are not the worker's own.
+    granted: bool,
 }
 
 /// A directory that a worker keeps.
@@ -61,7 +63,7 @@ impl View {
             .iter()
             .map(|dir| Shown { path: dir.host.clone(), writable: dir.access == Access::ReadWrite });
         let scratch = scratch.map(|path| Shown { path: path.to_owned(), writable: true });
-        Self { dirs: granted.chain(scratch).collect() }
+        Self { dirs: granted.chain(scratch).collect(), granted: !capabilities.dirs.is_empty() }
     }
 
     fn files(&self) -> Files {
@@ -130,7 +132,7 @@ impl Lockdown {
         if self.mode == SandboxMode::Off {
             return Ok(());
         }
-        let as_superuser = !view.dirs.is_empty() && namespaces::privileged();
+        let as_superuser = view.granted && privileges::superuser();
         for (layer, entered) in namespaces::enter(!as_superuser) {
             self.note(layer, entered)?;
         }
@@ -192,6 +194,7 @@ impl Lockdown {
         if self.mode == SandboxMode::Off {
             return Ok(());
         }
+        self.memory = None;
         // The artifact is a file in memory.
         self.limit(Layer::FileSize, Resource::Fsize, memory)?;
         self.limit(Layer::Data, Resource::Data, memory)?;

@@ -6,7 +6,7 @@
 use std::io;
 
 use rustix::mount::MountPropagationFlags;
-use rustix::thread::{CapabilitySet, UnshareFlags};
+use rustix::thread::UnshareFlags;
 
 use super::raw;
 use crate::layer::Layer;
@@ -36,12 +36,6 @@ pub fn enter(user: bool) -> Vec<(Layer, io::Result<()>)> {
         steps.push((layer, entered));
     }
     steps
-}
-
-/// Whether this process could enter namespaces without a user namespace.
-#[must_use]
-pub fn privileged() -> bool {
-    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(CapabilitySet::SYS_ADMIN))
 }
 
 /// A user namespace in which user and group are what they are outside.

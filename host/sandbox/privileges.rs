@@ -10,6 +10,12 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 /// writing them as the superuser would. Its root holds nothing else.
 pub const GRANTED_TO_SUPERUSER: CapabilitySet = CapabilitySet::DAC_OVERRIDE;
 
+/// Whether files open to this process whatever their permissions say.
+#[must_use]
+pub fn superuser() -> bool {
+    rustix::thread::capabilities(None).is_ok_and(|sets| sets.effective.contains(GRANTED_TO_SUPERUSER))
+}
+
 /// Drops all capabilities but `kept`, for this thread and those it starts, and
 /// for whatever they could execute.
 ///

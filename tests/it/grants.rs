@@ -208,6 +208,19 @@ fn a_writable_directory_takes_everything_that_writes() {
 }
 
 #[test]
+fn a_superuser_grants_directories_of_others() {
+    if !rustix::process::geteuid().is_root() {
+        return;
+    }
+    use std::os::unix::fs::{PermissionsExt, chown};
+    let bench = bench();
+    chown(bench.path("data"), Some(65534), Some(65534)).unwrap();
+    std::fs::set_permissions(bench.path("data"), PermissionsExt::from_mode(0o700)).unwrap();
+    let errors = errors(&bench, WRITES, &["--dir", "data::rw"]);
+    assert!(errors.iter().all(|error| *error == 0), "{errors:?}");
+}
+
+#[test]
 fn a_scratch_directory_takes_everything_that_writes_and_is_wiped() {
     let errors = errors(&bench(), WRITES, &["--scratch", "/tmp"]);
     for (step, error) in WRITES.iter().zip(&errors) {

@@ -185,6 +185,22 @@ fn aborts_and_overflows_show_as_what_they_are() {
     assert_eq!(outcomes[3].kind(), Kind::Ok, "memory given back: {:?}", outcomes[3].result);
 }
 
+#[test]
+fn a_worker_that_was_stopped_in_its_sleep_sleeps_on() {
+    use rustix::process::{Pid, Signal, kill_process};
+    let pool = start(spec(Abi::Core, "run"), 1);
+    pool.wait_ready().expect("a worker");
+    let worker = Pid::from_raw(pool.worker_pids()[0]).expect("a process");
+    let outcomes = pool.outcomes([item(0, "\"sleep\"")], MapOptions::default()).expect("job");
+    for signal in [Signal::STOP, Signal::CONT] {
+        std::thread::sleep(Duration::from_millis(100));
+        kill_process(worker, signal).expect("it is there");
+    }
+    let outcomes: Vec<_> = outcomes.collect();
+    assert_eq!(outcomes[0].kind(), Kind::Ok, "{:?}", outcomes[0].result);
+    assert_eq!(pool.worker_pids(), [worker.as_raw_nonzero().get()]);
+}
+
 fn granting(folder: &Path, access: Access) -> TaskSpec {
     let mut spec = spec(Abi::Core, "run");
     spec.capabilities.dirs.push(DirGrant { host: folder.to_owned(), guest: "/data".to_owned(), access });
