@@ -6,6 +6,7 @@
 //! | command | answer |
 //! |---|---|
 //! | `sample TASK MODE CHUNK ITEMS` | seconds from the call to the last outcome |
+//! | `map MODE CHUNK ITEMS` | the same for numbers, typed, as `Pool.map` of Python gives a list |
 //! | `loop TASK MODE ITEMS` | the same module without a pool, on this thread |
 //! | `apply TASK ITEMS` | seconds of calls with one item, one after another |
 //! | `pss TASK` | bytes that each worker holds, shared pages by their share |
@@ -75,6 +76,11 @@ impl Bench {
                 let items = count(items)?;
                 let pool = self.pool(task.parse()?, mode.parse()?)?;
                 measure::sample(pool, task.parse()?, chunksize(chunk, items)?, items)
+            }
+            ["map", mode, chunk, items] => {
+                let items = count(items)?;
+                let pool = self.pool(Task::Int, mode.parse()?)?;
+                measure::map(pool, chunksize(chunk, items)?, items)
             }
             ["loop", task, mode, items] => self.local(task.parse()?, mode.parse()?)?.sample(count(items)?),
             ["apply", task, items] => {

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::PathBuf;
 
+use crate::escape;
+
 /// Why a pool could not be made or could not go on. Failures of single items
 /// are never errors: they are outcomes.
 #[derive(Debug, thiserror::Error)]
@@ -16,7 +18,7 @@ pub enum Error {
     #[error("{0}")]
     Module(String),
     /// The module could not be read.
-    #[error("cannot read module {path}: {source}")]
+    #[error("cannot read module {}: {source}", escape::path(path))]
     ModuleFile {
         /// The file.
         path: PathBuf,

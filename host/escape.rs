@@ -5,9 +5,26 @@
 //! terminal or a log. JSON strings have their own escapes.
 
 use std::fmt::Write;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 
 /// How much text a message shows unless its printer says otherwise, in bytes.
 pub const SHOWN: usize = 4096;
+
+/// How much of a name a message shows, in bytes.
+pub const NAME: usize = 400;
+
+/// A name on one line; `""` where it is empty.
+#[must_use]
+pub fn name(text: &str) -> String {
+    if text.is_empty() { "\"\"".to_owned() } else { escape(text.as_bytes(), NAME) }
+}
+
+/// A path on one line.
+#[must_use]
+pub fn path(path: &Path) -> String {
+    escape(path.as_os_str().as_bytes(), SHOWN)
+}
 
 /// The text on one line, its first `max` bytes at most, with a mark where it
 /// was cut.
@@ -113,6 +130,12 @@ mod tests {
     #[test]
     fn plain_text_of_any_script_is_left_alone() {
         assert_eq!(escape("naïve 日本 🙂 \\d".as_bytes(), SHOWN), "naïve 日本 🙂 \\d");
+    }
+
+    #[test]
+    fn an_empty_name_can_be_seen() {
+        assert_eq!((name("").as_str(), name("a\n").as_str()), ("\"\"", "a\\n"));
+        assert_eq!(path(Path::new("in/\u{1b}.txt")), "in/\\x1b.txt");
     }
 
     #[test]

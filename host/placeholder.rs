@@ -6,6 +6,7 @@
 //! themselves. Pure text: what the result may be used for is the caller's.
 
 use std::borrow::Cow;
+use std::fmt;
 use std::num::NonZeroUsize;
 
 use crate::scan::{Scanner, Step, spaces};
@@ -43,6 +44,20 @@ impl Placeholder {
             }
             _ => return None,
         })
+    }
+}
+
+impl fmt::Display for Placeholder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Item => f.write_str("{}"),
+            Self::Index => f.write_str("{index}"),
+            Self::Id => f.write_str("{id}"),
+            Self::Element(number) => write!(f, "{{{number}}}"),
+            Self::Name => f.write_str("{name}"),
+            Self::Stem => f.write_str("{stem}"),
+            Self::Path => f.write_str("{path}"),
+        }
     }
 }
 

@@ -41,6 +41,19 @@ pub fn sample(pool: &Pool, task: Task, chunksize: Chunksize, items: u64) -> Resu
     Ok(json!({ "seconds": seconds, "items": items, "host_cpu": host, "worker_cpu": workers }))
 }
 
+/// One typed map: numbers in, their squares out, looked at after the clock
+/// has stopped, as the peer's are.
+pub fn map(pool: &Pool, chunksize: Chunksize, items: u64) -> Result<Value> {
+    let options = MapOptions { chunksize, ..MapOptions::default() };
+    let (host, workers) = (host_cpu(), worker_cpu(pool)?);
+    let started = Instant::now();
+    let squares: Vec<u64> = pool.map(0..items, options)?;
+    let seconds = started.elapsed().as_secs_f64();
+    let (host, workers) = (host_cpu() - host, worker_cpu(pool)? - workers);
+    ensure!(squares.iter().copied().eq((0..items).map(|n| n * n)), "wrong squares");
+    Ok(json!({ "seconds": seconds, "items": items, "host_cpu": host, "worker_cpu": workers }))
+}
+
 /// Processor time of this process in seconds.
 fn host_cpu() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
@@ -63,8 +76,8 @@ fn worker_cpu(pool: &Pool) -> Result<f64> {
 pub fn apply(pool: &Pool, task: Task, items: u64) -> Result<Value> {
     let started = Instant::now();
     for (index, item) in (0..items).zip(task.items()) {
-        let outcome = pool.outcomes(std::iter::once(item), MapOptions::default())?.next();
-        check(task, index, &outcome.context("no outcome")?)?;
+        let outcome = pool.apply(item, 0).map_err(|error| anyhow!("{error}"))?;
+        check(task, index, &outcome)?;
     }
     Ok(json!({ "seconds": started.elapsed().as_secs_f64(), "items": items }))
 }

@@ -3,6 +3,7 @@
 use super::args::CompileArgs;
 use super::prepare::{Talk, artifact};
 use crate::error::Error;
+use crate::escape;
 
 /// Runs the command.
 ///
@@ -15,6 +16,6 @@ pub fn compile(args: &CompileArgs) -> Result<(), Error> {
         return Err(Error::Workers(note));
     }
     let how = if artifact.cached { "was in the cache already" } else { "compiled" };
-    talk.printer.note(&format!("{}: {how} ({:.3} s)", module.name(), artifact.seconds));
+    talk.printer.note(&format!("{}: {how} ({:.3} s)", escape::name(module.name()), artifact.seconds));
     Ok(())
 }

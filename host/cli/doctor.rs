@@ -15,7 +15,7 @@ use crate::escape::escape;
 use crate::layer::Layer;
 use crate::limits::{CompileLimits, Limits};
 use crate::pool::cache::{Cache, WASMTIME};
-use crate::pool::probe::{Probe, probe};
+use crate::pool::probe::{self, Probe};
 use crate::pool::process::own_binary;
 use crate::pool::resources::{Machine, Workers};
 use crate::wire::frame;
@@ -80,7 +80,7 @@ fn findings() -> Findings {
     let uname = rustix::system::uname();
     let names = [uname.sysname(), uname.release(), uname.machine()].map(|name| name.to_string_lossy().into_owned());
     Findings {
-        probe: probe(&own_binary()),
+        probe: probe::smallest(&own_binary()),
         machine,
         workers: machine.workers(None, Limits::default().memory),
         cache,

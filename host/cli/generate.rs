@@ -10,6 +10,7 @@ use clap_mangen::Man;
 use super::args::{Cli, Generate, GenerateArgs};
 use super::printer;
 use crate::error::Error;
+use crate::escape;
 
 /// Runs the command.
 ///
@@ -31,7 +32,7 @@ pub fn generate(args: &GenerateArgs) -> Result<(), Error> {
 
 /// `wpool.1`, `wpool-run.1` and so on.
 fn pages(command: &clap::Command, folder: &Path) -> Result<(), Error> {
-    let failed = || Error::io(format!("cannot write man pages to {}", folder.display()));
+    let failed = || Error::io(format!("cannot write man pages to {}", escape::path(folder)));
     fs::create_dir_all(folder).map_err(failed())?;
     let write = |name: String, command: clap::Command| {
         let mut text = Vec::new();

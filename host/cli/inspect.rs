@@ -11,16 +11,13 @@ use super::units::about_size;
 use super::{printer, schema};
 use crate::describe::{Description, Function, Grant, Import, Shape};
 use crate::error::Error;
-use crate::escape::escape;
+use crate::escape::name as shown;
 use crate::pool::module::Module;
 use crate::pool::target::{Choice, choose};
 use crate::wire::message::{Spread, Target};
 
 /// Version of the JSON document.
 const VERSION: u32 = 1;
-
-/// The most of one name that is shown, in bytes.
-const LONGEST_NAME: usize = 400;
 
 /// Runs the command.
 ///
@@ -107,10 +104,6 @@ fn import_value(import: &Import) -> Value {
         Grant::Unknown => ("unknown", None),
     };
     json!({"module": import.module, "name": import.name, "kind": import.kind, "grant": grant, "flag": flag})
-}
-
-fn shown(text: &str) -> String {
-    escape(text.as_bytes(), LONGEST_NAME)
 }
 
 fn report(module: &Module, sha256: &str, description: &Description) -> String {

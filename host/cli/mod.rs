@@ -7,6 +7,7 @@ pub mod env;
 pub mod generate;
 pub mod input;
 pub mod inspect;
+pub mod memory;
 pub mod output;
 pub mod prepare;
 pub mod printer;
@@ -19,7 +20,7 @@ pub mod units;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{Arg, CommandFactory, FromArgMatches};
 
 use self::args::{Cli, Command, MessageArgs};
 use self::prepare::Talk;
@@ -28,7 +29,9 @@ use crate::error::Error;
 /// The whole command, from its arguments to its exit code.
 #[must_use]
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    memory::give_back_large_blocks();
+    signals::survive_file_size_limit();
+    let cli = match parsed() {
         Ok(cli) => cli,
         Err(error) => {
             // Help for a reader that is gone is not missed.
@@ -43,6 +46,24 @@ pub fn main() -> ExitCode {
         Command::Doctor(args) => told(doctor::doctor(&args), &args.messages),
         Command::Generate(args) => told(generate::generate(&args), &MessageArgs::default()),
     }
+}
+
+/// The arguments, with values that begin with a minus taken for values where
+/// a number is wanted: what is wrong with `--timeout -1` is the number, not an
+/// unknown option `-1`.
+fn parsed() -> Result<Cli, clap::Error> {
+    let numeric = |arg: &Arg| {
+        let names = arg.get_value_names().unwrap_or_default();
+        names.iter().any(|name| ["DUR", "SIZE", "N"].contains(&name.as_str()))
+    };
+    let mut command = Cli::command();
+    for sub in ["run", "inspect", "compile"] {
+        command = command.mut_subcommand(sub, |sub| {
+            sub.mut_args(|arg| if numeric(&arg) { arg.allow_hyphen_values(true) } else { arg })
+        });
+    }
+    let mut matches = command.try_get_matches()?;
+    Cli::from_arg_matches_mut(&mut matches).map_err(|error| error.format(&mut Cli::command()))
 }
 
 fn told(result: Result<(), Error>, messages: &MessageArgs) -> ExitCode {

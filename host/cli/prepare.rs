@@ -12,6 +12,7 @@ use super::printer::{Color, Printer, Volume};
 use super::progress::Progress;
 use super::units::show_size;
 use crate::error::Error;
+use crate::escape;
 use crate::pool::cache::Cache;
 use crate::pool::compile::{Artifact, CompileOptions, prepare};
 use crate::pool::module::Module;
@@ -76,7 +77,7 @@ pub fn artifact(
     let how = if artifact.cached { "found in the cache" } else { "compiled" };
     talk.printer.detail(&format!(
         "{}: {}, {how} in {:.3} s",
-        module.name(),
+        escape::name(module.name()),
         show_size(module.size()),
         artifact.seconds
     ));

@@ -8,6 +8,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+use libc::SIGXFSZ;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
@@ -111,6 +112,14 @@ impl Listener {
             signal => u8::try_from(128 + signal).ok(),
         }
     }
+}
+
+/// Has writes beyond a limit on the size of files (`ulimit -f`) fail with an
+/// error that can be told, where the signal would end the process without a
+/// word. Workers do not inherit it.
+pub fn survive_file_size_limit() {
+    // Where it fails, all is as it was.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::default());
 }
 
 impl Drop for Listener {

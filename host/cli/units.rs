@@ -33,6 +33,11 @@ fn number_and_unit(text: &str) -> Option<(&str, &str, &str)> {
     number.starts_with(|c: char| c.is_ascii_digit()).then_some((number, unit.trim(), rest))
 }
 
+/// Says what is wrong with `-1`.
+fn not_negative(text: &str) -> Result<(), String> {
+    if text.trim_start().starts_with('-') { Err("must not be negative".to_owned()) } else { Ok(()) }
+}
+
 /// `number × scale`, exactly for whole numbers, rounded for fractions.
 fn scaled(number: &str, scale: u128) -> Option<u128> {
     let number = number.replace('_', "");
@@ -56,6 +61,7 @@ fn scaled(number: &str, scale: u128) -> Option<u128> {
 /// When it is none, or longer than 100 years.
 pub fn duration_or_zero(text: &str) -> Result<Duration, String> {
     const EXPECTED: &str = "expected a duration such as 2s, 300ms or 1m30s";
+    not_negative(text)?;
     let mut rest = text.trim();
     let bare = !rest.is_empty() && rest.chars().all(|c| c.is_ascii_digit() || c == '.');
     let mut nanos = 0_u128;
@@ -121,6 +127,7 @@ pub fn duration_or_none(text: &str) -> Result<MaybeDuration, String> {
 /// When it is none, or over 256 TiB.
 pub fn size_or_zero(text: &str) -> Result<u64, String> {
     const EXPECTED: &str = "expected a size such as 512KiB, 64MiB or 1GB";
+    not_negative(text)?;
     let Some((number, unit, "")) = number_and_unit(text.trim()) else { return Err(EXPECTED.to_owned()) };
     let scale = match unit.to_ascii_lowercase().as_str() {
         "" | "b" => 1,
@@ -187,6 +194,7 @@ pub fn size_or_auto(text: &str) -> Result<AutoSize, String> {
 /// When it is none.
 pub fn count(text: &str) -> Result<NonZeroU64, String> {
     const EXPECTED: &str = "expected a whole number of at least 1, such as 100, 5_000 or 10M";
+    not_negative(text)?;
     let Some((number, unit, "")) = number_and_unit(text.trim()) else { return Err(EXPECTED.to_owned()) };
     let scale = match unit {
         "" => 1,

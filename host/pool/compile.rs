@@ -17,6 +17,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 
 use crate::describe::Description;
 use crate::error::Error;
+use crate::escape;
 use crate::limits::{CompileLimits, Features, Limits, SandboxMode};
 use crate::pool::cache::{Cache, EngineSettings, Key};
 use crate::pool::module::Module;
@@ -29,6 +30,9 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// What Rust prints before it aborts for want of memory.
 const ALLOCATION_FAILED: &str = "memory allocation of";
+
+/// What the compiler says when it has no memory for its threads' stacks.
+const NO_THREADS: &str = "ThreadPoolBuildError";
 
 /// How a module is compiled.
 #[derive(Debug)]
@@ -113,7 +117,7 @@ pub fn prepare(
     let stored = key.as_ref().and_then(|(cache, key)| match cache.store(key, &mut compiled, &description) {
         Ok(file) => Some(file),
         Err(error) => {
-            note = Some(format!("cannot keep the compiled module in {}: {error}", cache.path().display()));
+            note = Some(format!("cannot keep the compiled module in {}: {error}", escape::path(cache.path())));
             None
         }
     });
@@ -225,13 +229,14 @@ fn watch(
     }
 }
 
-fn refusal(payload: &[u8]) -> Error {
+/// What a worker's refusal means for the run.
+pub(crate) fn refusal(payload: &[u8]) -> Error {
     match serde_json::from_slice::<Refusal>(payload) {
         Ok(refusal) => match refusal.cause {
             RefusalCause::Module => Error::Module(refusal.message),
             RefusalCause::Stale | RefusalCause::Machine => Error::Workers(refusal.message),
         },
-        Err(error) => Error::Workers(format!("the compile worker talks nonsense: {error}")),
+        Err(error) => Error::Workers(format!("the worker talks nonsense: {error}")),
     }
 }
 
@@ -241,8 +246,13 @@ fn death(ended: Ended, words: &[u8], limits: &CompileLimits) -> Death {
     let words = String::from_utf8_lossy(words);
     let said = words.trim();
     let said = if said.is_empty() { String::new() } else { format!("\n{said}") };
+    let want_of_memory = || {
+        let limit = limits.memory;
+        Error::Module(format!("compiling needed more memory than {limit} bytes (raise it with --compile-memory)"))
+    };
     let signal = match (ended.signal, ended.code) {
         (Some(signal), _) => signal,
+        (None, _) if words.contains(NO_THREADS) => return Death::Other(want_of_memory()),
         (None, code) => {
             let code = code.map_or("unknown".to_owned(), |code| code.to_string());
             return Death::Other(Error::Workers(format!("the compile worker exited with code {code}{said}")));
@@ -254,10 +264,8 @@ fn death(ended: Ended, words: &[u8], limits: &CompileLimits) -> Death {
             let limit = humantime::format_duration(limits.timeout);
             Error::Module(format!("compiling took longer than {limit} (raise it with --compile-timeout)"))
         }
-        libc::SIGABRT if words.contains(ALLOCATION_FAILED) => Error::Module(format!(
-            "compiling needed more memory than {} bytes (raise it with --compile-memory)",
-            limits.memory
-        )),
+        libc::SIGXFSZ => Error::Workers("the compiled module is larger than files may be here (ulimit -f)".to_owned()),
+        libc::SIGABRT if words.contains(ALLOCATION_FAILED) => want_of_memory(),
         libc::SIGSYS => Error::Workers(format!("the sandbox stopped the compile worker (signal {signal}){said}")),
         _ => Error::Module(format!("the compiler crashed on this module (signal {signal}){said}")),
     })

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 /// Time for which a worker should have work queued.
-const TARGET: Duration = Duration::from_micros(750);
+const TARGET: Duration = Duration::from_micros(1000);
 
 /// Most items in one worker.
 const MOST: usize = 4096;
@@ -81,7 +81,7 @@ mod tests {
     fn short_tasks_open_the_window_and_a_long_one_closes_it() {
         let mut credit = Credit::new(None);
         credit.learn(Duration::from_micros(3), 8);
-        assert_eq!(credit.window(), 250);
+        assert_eq!(credit.window(), 333);
         credit.learn(Duration::from_secs(1), 8);
         assert_eq!(credit.window(), 1);
     }

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use crate::outcome::{Failure, Kind};
 use crate::pool::Shared;
-use crate::pool::item::{Body, Supply};
+use crate::pool::item::{Body, Item, Supply};
 use crate::pool::job::Job;
 use crate::pool::load::{Load, Task};
 use crate::wire::run::MAX_ITEMS;
@@ -108,7 +108,7 @@ impl Feeder<'_> {
         let packed = open && wanted > 0 && gathering.pack(self.job, &item, position, most, self.is_apart());
         if !packed {
             drop(gathering);
-            let Some(task) = self.task(item, position) else { return };
+            let Some(task) = task(self.shared, self.job, item.into_item(), position) else { return };
             gathering = self.job.gathering();
             if !open || self.job.is_stopped() {
                 drop(gathering);
@@ -122,24 +122,6 @@ impl Feeder<'_> {
         if full || self.shared.starving.load(Ordering::Acquire) > 0 {
             self.send();
         }
-    }
-
-    /// The item as a task; one that cannot run ends here.
-    fn task(&self, item: impl Supply, position: u64) -> Option<Task> {
-        let item = item.into_item();
-        let (body, failure) = match item.body {
-            Ok(body) if body.bytes.len() as u64 > self.shared.max_item => {
-                (Body::empty(), Some(self.shared.too_large(body.bytes.len())))
-            }
-            Ok(body) => (body, None),
-            Err(failure) => (Body::empty(), Some(failure)),
-        };
-        let job = Arc::clone(self.job);
-        let task = Task { job, position, index: item.index, body, tag: item.tag, attempts: 0, deaths: 0 };
-        let Some(failure) = failure else { return Some(task) };
-        let (job, position, outcome) = task.fail(failure);
-        job.deliver_one(position, outcome);
-        None
     }
 
     fn is_apart(&self) -> bool {
@@ -179,6 +161,23 @@ impl Feeder<'_> {
             }
         }
     }
+}
+
+/// The item as a task; one that cannot run ends here.
+pub(crate) fn task(shared: &Shared, job: &Arc<Job>, item: Item, position: u64) -> Option<Task> {
+    let (body, failure) = match item.body {
+        Ok(body) if body.bytes.len() as u64 > shared.max_item => {
+            (Body::empty(), Some(shared.too_large(body.bytes.len())))
+        }
+        Ok(body) => (body, None),
+        Err(failure) => (Body::empty(), Some(failure)),
+    };
+    let job = Arc::clone(job);
+    let task = Task { job, position, index: item.index, body, tag: item.tag, attempts: 0, deaths: 0 };
+    let Some(failure) = failure else { return Some(task) };
+    let (job, position, outcome) = task.fail(failure);
+    job.deliver_one(position, outcome);
+    None
 }
 
 /// The failure of an item over `--max-item`.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::outcome::Outcome;
+use crate::outcome::{Form, Outcome};
 use crate::pool::Shared;
 use crate::pool::delivery::{Cursor, Delivery};
 use crate::pool::job::Job;
@@ -56,17 +56,42 @@ impl Outcomes {
                 self.owe(1);
                 return Ok(Some(outcome));
             }
-            self.finish_current();
-            match self.advance(until)? {
+            match self.turn(until)? {
                 None => return Ok(None),
-                Some(Delivery::Many(finished)) => self.current = Some(Cursor::new(finished)),
-                Some(Delivery::One(outcome)) => {
-                    self.job.unweigh(outcome.weight());
-                    self.owe(1);
-                    return Ok(Some(outcome));
-                }
+                Some(None) => {}
+                Some(Some(outcome)) => return Ok(Some(outcome)),
             }
         }
+    }
+
+    /// The next delivery: an outcome, or one that is read from now on.
+    #[expect(clippy::option_option, reason = "the end, a delivery to read, and an outcome are three answers")]
+    fn turn(&mut self, until: Option<Instant>) -> Result<Option<Option<Outcome>>, TimedOut> {
+        self.finish_current();
+        Ok(match self.advance(until)? {
+            None => None,
+            Some(Delivery::Many(finished)) => {
+                self.current = Some(Cursor::new(finished));
+                Some(None)
+            }
+            Some(Delivery::One(outcome)) => {
+                self.job.unweigh(outcome.weight());
+                self.owe(1);
+                Some(Some(outcome))
+            }
+        })
+    }
+
+    /// The next value of the delivery that is being read.
+    pub(crate) fn current_value(&mut self) -> Option<(u64, Form, &[u8])> {
+        self.current.as_mut()?.next_bytes()
+    }
+
+    /// After the last value of a delivery: the outcome that follows, or the
+    /// next delivery's turn. `None` after the last.
+    #[expect(clippy::option_option, reason = "as above")]
+    pub(crate) fn next_single(&mut self) -> Option<Option<Outcome>> {
+        self.turn(None).ok().flatten()
     }
 
     /// Lets go of a delivery that was read.
@@ -89,7 +114,7 @@ impl Outcomes {
     }
 
     /// So many permits are to be given back.
-    fn owe(&mut self, count: usize) {
+    pub(crate) fn owe(&mut self, count: usize) {
         self.owed += count;
         if self.owed >= RELEASE {
             self.release();

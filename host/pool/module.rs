@@ -12,6 +12,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
+use crate::escape;
 use crate::limits::CompileLimits;
 
 /// Bytes copied and hashed at a time.
@@ -82,7 +83,7 @@ impl Module {
             Ok(filled) => filled,
             Err(Fill::Read(error)) => return Err(unreadable(error)),
             Err(Fill::Keep(error)) => return Err(Error::io("cannot keep the module in memory")(error)),
-            Err(Fill::Refused(text)) => return Err(Error::Module(format!("module {name}: {text}"))),
+            Err(Fill::Refused(text)) => return Err(Error::Module(format!("module {}: {text}", escape::name(&name)))),
         };
         Ok(Self { inner: Arc::new(Inner { name, content, length, hash }) })
     }

@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 
 use crate::describe::{Description, Function, Grant, Shape};
 use crate::error::Error;
+use crate::escape::name as shown;
 use crate::value::ty::Ty;
 use crate::wire::message::{Abi, Spread, Target};
 
@@ -348,18 +349,6 @@ fn listing<'a>(functions: impl IntoIterator<Item = &'a Function>) -> String {
         let _ = write!(text, "\n  … and {} more (wpool inspect lists all)", lines.len() - LISTED); // as above
     }
     text
-}
-
-/// Guest text without control, bidirectional or other unprintable characters.
-pub(crate) fn shown(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for scalar in text.chars() {
-        match scalar {
-            '"' | '\'' => out.push(scalar),
-            _ => out.extend(scalar.escape_debug()),
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 
 #![expect(unsafe_code, reason = "the engine's call without a check of types, after a check of types")]
 
-use wasmtime::{AsContextMut, Extern, ExternType, FuncType, Instance, Module, ModuleExport, ValRaw, ValType};
+use wasmtime::{AsContextMut, Extern, ExternType, Func, FuncType, Instance, Module, ModuleExport, ValRaw, ValType};
 
 /// A function of one module that takes and gives only numbers.
 #[derive(Clone, Copy)]
@@ -33,22 +33,39 @@ impl NumberFunc {
         self.slots
     }
 
-    /// Calls the function of an instance of its module.
+    /// Finds the function in an instance.
     ///
     /// # Errors
-    /// What the guest ends with; an instance of another module; too little
-    /// room.
-    pub fn call(&self, mut store: impl AsContextMut, instance: Instance, slots: &mut [ValRaw]) -> wasmtime::Result<()> {
-        let export = instance.get_module_export(&mut store, &self.export).and_then(Extern::into_func);
+    /// An instance of another module.
+    pub fn resolve(&self, store: impl AsContextMut, instance: Instance) -> wasmtime::Result<Resolved> {
+        let export = instance.get_module_export(store, &self.export).and_then(Extern::into_func);
         let func = export.ok_or_else(|| wasmtime::Error::msg("the function is gone"))?;
+        Ok(Resolved { func, slots: self.slots })
+    }
+}
+
+/// A [`NumberFunc`] of one instance.
+#[derive(Clone, Copy, Debug)]
+pub struct Resolved {
+    func: Func,
+    slots: usize,
+}
+
+impl Resolved {
+    /// Calls the function; its results replace its parameters.
+    ///
+    /// # Errors
+    /// What the guest ends with; too little room.
+    pub fn call(&self, store: impl AsContextMut, slots: &mut [ValRaw]) -> wasmtime::Result<()> {
         if slots.len() < self.slots {
             return Err(wasmtime::Error::msg("too little room for a call"));
         }
-        // SAFETY: the function is the export of the module whose type `new`
-        // has looked at (`get_module_export` gives nothing for an instance of
-        // another), there is a slot for each of its parameters and results,
-        // and all of these are numbers, for which any bits are valid.
-        unsafe { func.call_unchecked(store, std::ptr::from_mut(slots)) }
+        // SAFETY: the function is the export of the module whose type
+        // `NumberFunc::new` has looked at (`get_module_export` gives nothing
+        // for an instance of another), there is a slot for each of its
+        // parameters and results, and all of these are numbers, for which any
+        // bits are valid. A store that is not the function's is a panic.
+        unsafe { self.func.call_unchecked(store, std::ptr::from_mut(slots)) }
     }
 }
 

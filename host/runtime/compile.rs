@@ -10,6 +10,10 @@ use crate::runtime::validate::{Binary, kind, to_binary, validate};
 use crate::runtime::{describe, describe_component};
 use crate::wire::message::{CompileSetup, Refusal};
 
+/// The largest description of a module, in bytes: with the rest of a set-up it
+/// must fit into one frame.
+const MAX_DESCRIPTION: usize = 32 << 20;
+
 /// Compiles a module, a component, or the text of either.
 ///
 /// Validation comes first and is cheap: a module that will be refused can cost
@@ -51,7 +55,7 @@ pub fn start_compiler_threads() -> Result<(), Refusal> {
 
 fn compile_core(binary: &[u8], setup: &CompileSetup) -> Result<(Description, Vec<u8>), Refusal> {
     validate(binary, setup.features, false)?;
-    let description = describe::core(binary)?;
+    let description = sized(describe::core(binary)?)?;
     let engine = EngineSpec::compile(setup, false).engine()?;
     let artifact = engine.precompile_module(binary).map_err(uncompilable)?;
     Ok((description, artifact))
@@ -63,10 +67,23 @@ fn compile_component(
     componentized: bool,
 ) -> Result<(Description, Vec<u8>), Refusal> {
     validate(binary, setup.features, true)?;
+    let description = sized(describe_component::describe(binary)?)?;
     let engine = EngineSpec::compile(setup, true).engine()?;
     let artifact = engine.precompile_component(binary).map_err(uncompilable)?;
-    let description = describe_component::describe(binary)?;
     Ok((Description { componentized, ..description }, artifact))
+}
+
+/// Refuses a description that is too large for the messages it travels in.
+fn sized(description: Description) -> Result<Description, Refusal> {
+    let text = serde_json::to_vec(&description);
+    let size = text.map_err(|error| Refusal::machine(format!("cannot describe the module: {error}")))?.len();
+    if size > MAX_DESCRIPTION {
+        return Err(Refusal::module(format!(
+            "the names and types of what the module exports and imports take {size} bytes; at most {MAX_DESCRIPTION} \
+             are taken"
+        )));
+    }
+    Ok(description)
 }
 
 fn uncompilable(error: wasmtime::Error) -> Refusal {

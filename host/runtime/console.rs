@@ -4,6 +4,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 
@@ -25,6 +26,8 @@ pub struct Console {
     page: Arc<Page>,
     max_result: usize,
     task: Mutex<Task>,
+    /// `task` is as a program left it.
+    used: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -40,11 +43,15 @@ impl Console {
     #[must_use]
     pub fn new(page: Arc<Page>, max_result: u64) -> Self {
         let max_result = usize::try_from(max_result).unwrap_or(usize::MAX);
-        Self { page, max_result, task: Mutex::default() }
+        Self { page, max_result, task: Mutex::default(), used: AtomicBool::new(false) }
     }
 
     /// Starts a task without input whose stdout is only kept as a tail.
     pub fn begin(&self) {
+        if !self.used.load(Ordering::Relaxed) {
+            return;
+        }
+        self.used.store(false, Ordering::Relaxed);
         let mut task = self.task();
         task.stdin.clear();
         task.capture = false;
@@ -54,6 +61,7 @@ impl Console {
     /// Starts a task that reads `stdin`; with `capture`, its stdout is its
     /// result.
     pub fn begin_command(&self, stdin: Bytes, capture: bool) {
+        self.used.store(true, Ordering::Relaxed);
         let mut task = self.task();
         task.stdin = stdin;
         task.capture = capture;

@@ -14,14 +14,14 @@ use crate::outcome::{Failure, Form, Kind};
 use crate::runtime::abi::bytes::BytesCall;
 use crate::runtime::abi::command::CommandCall;
 use crate::runtime::abi::core::CoreCall;
-use crate::runtime::call::NumberFunc;
+use crate::runtime::call::{NumberFunc, Resolved};
 use crate::runtime::console::Console;
 use crate::runtime::descriptors::Files;
 use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
-use crate::runtime::preview1::{self, CoreState, Recipe, Wasi};
+use crate::runtime::preview1::{self, CoreState, Wasi};
 use crate::runtime::state::State;
 use crate::runtime::trap::{self, Phase};
-use crate::runtime::wasi::Grants;
+use crate::runtime::wasi::{Grants, Recipe};
 use crate::runtime::{abi::payload::bad_output, threads};
 use crate::wire::message::{Abi, Refusal, RunSetup, TaskSpec};
 use crate::wire::page::Page;
@@ -63,6 +63,8 @@ pub struct Live {
     pub store: Store<CoreState>,
     instance: Instance,
     limits: Arc<Limits>,
+    /// The function called last, by its address in the guest's targets.
+    last: Option<(usize, Resolved)>,
 }
 
 impl Live {
@@ -78,7 +80,22 @@ impl Live {
     /// # Errors
     /// What the guest ends with.
     pub fn call(&mut self, func: &NumberFunc, slots: &mut [ValRaw]) -> wasmtime::Result<()> {
-        func.call(&mut self.store, self.instance, slots)
+        func.resolve(&mut self.store, self.instance)?.call(&mut self.store, slots)
+    }
+
+    /// The same for a function that a kept instance is mostly asked for: it is
+    /// looked up once.
+    ///
+    /// # Errors
+    /// What the guest ends with.
+    pub fn call_again(&mut self, func: &NumberFunc, slots: &mut [ValRaw]) -> wasmtime::Result<()> {
+        let key = std::ptr::from_ref(func).addr();
+        let resolved = match self.last {
+            Some((last, resolved)) if last == key => resolved,
+            _ => func.resolve(&mut self.store, self.instance)?,
+        };
+        self.last = Some((key, resolved));
+        resolved.call(&mut self.store, slots)
     }
 
     /// An exported memory.
@@ -220,6 +237,13 @@ impl CoreGuest {
 
     /// A new store and instance, initialised. `_start` initialises by itself.
     fn fresh(&self, target: &CoreTarget, args: &[String], index: u64) -> Result<Live, Report> {
+        self.page.set_initialising(true);
+        let fresh = self.initialised(target, args, index);
+        self.page.set_initialising(false);
+        fresh
+    }
+
+    fn initialised(&self, target: &CoreTarget, args: &[String], index: u64) -> Result<Live, Report> {
         let wasi = if self.wasi {
             let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index };
             Wasi::new(recipe, Files::new(self.limits.max_write))
@@ -237,7 +261,7 @@ impl CoreGuest {
             Ok(instance) => instance,
             Err(error) => return Err(self.init_failed(&store, &error)),
         };
-        let mut live = Live { store, instance, limits: Arc::clone(&self.limits) };
+        let mut live = Live { store, instance, limits: Arc::clone(&self.limits), last: None };
         if let (Some(func), false) = (&self.initialize, target.start) {
             live.call(func, &mut []).map_err(|error| self.init_failed(&live.store, &error))?;
         }

@@ -1,8 +1,6 @@
 //! Links core modules: WASI preview 1, with exit codes kept whole and sleeps
 //! that follow a virtual clock, and traps for imports that nothing answers.
 
-use std::sync::Arc;
-
 use wasmtime::{Caller, ExternType, Linker, Memory, Module, Store};
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::{self, WasiP1Ctx};
@@ -11,7 +9,7 @@ use crate::runtime::descriptors::{self, Files};
 use crate::runtime::deterministic::VirtualClock;
 use crate::runtime::state::State;
 use crate::runtime::trap::HostStop;
-use crate::runtime::wasi::Grants;
+use crate::runtime::wasi::{Grants, Recipe};
 use crate::wire::message::Refusal;
 
 /// The module name of WASI preview 1.
@@ -46,16 +44,6 @@ pub struct Wasi {
     context: Option<Box<Made>>,
     /// What the guest did with its descriptors.
     pub files: Files,
-}
-
-/// What a task's context is made of.
-pub struct Recipe {
-    /// What the guest may touch.
-    pub grants: Arc<Grants>,
-    /// Its arguments.
-    pub args: Vec<String>,
-    /// Position of the item in the input.
-    pub index: u64,
 }
 
 struct Made {

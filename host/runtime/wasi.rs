@@ -32,6 +32,16 @@ pub struct Grants {
     writable: bool,
 }
 
+/// What a task's context is made of.
+pub struct Recipe {
+    /// What the guest may touch.
+    pub grants: Arc<Grants>,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Position of the item in the input.
+    pub index: u64,
+}
+
 /// The private directory of the running item.
 #[derive(Clone, Debug)]
 pub struct Scratch {

@@ -11,6 +11,9 @@ pub const VERSION: u32 = 1;
 /// Bytes of a header on the wire.
 pub const HEADER: usize = 32;
 
+/// Payloads from this size on have a block of their own, in bytes.
+const LARGE: u32 = 256 << 10;
+
 /// What a frame says. Values are part of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
@@ -175,6 +178,11 @@ impl Decoder {
             }
             self.buffer.advance(HEADER);
             let payload = self.buffer.split_to(length as usize).freeze();
+            if length >= LARGE && self.buffer.is_empty() {
+                // What is left of its block would keep the whole of it until
+                // the next frame comes.
+                self.buffer = BytesMut::new();
+            }
             return Ok(Some((Head { kind, flags, function, length, ticket, index, attempt }, payload)));
         }
     }

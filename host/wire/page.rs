@@ -8,13 +8,17 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd};
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{MemfdFlags, SealFlags};
 use rustix::mm::{MapFlags, ProtFlags};
 
 /// Bytes before the two tails.
 const HEADER: usize = 4096;
+
+/// Tails are read and written in words: a byte at a time, a guest that floods
+/// its output would keep its worker busy for many times as long.
+const WORD: usize = size_of::<u64>();
 
 /// The counters at the head of the page.
 #[repr(C)]
@@ -28,6 +32,7 @@ struct Header {
     stdout_total: AtomicU64,
     stderr_total: AtomicU64,
     memory_refused: AtomicU64,
+    initialising: AtomicU64,
 }
 
 /// Which of the two streams of a task.
@@ -101,7 +106,7 @@ impl Page {
     }
 
     fn size(tail: u64) -> usize {
-        (HEADER + 2 * tail as usize).next_multiple_of(HEADER)
+        (HEADER + 2 * (tail as usize).next_multiple_of(WORD)).next_multiple_of(HEADER)
     }
 
     fn header(&self) -> &Header {
@@ -110,11 +115,42 @@ impl Page {
         unsafe { &*self.base.cast::<Header>() }
     }
 
-    fn bytes(&self, stream: Stream) -> &[AtomicU8] {
-        let offset = HEADER + if stream == Stream::Stdout { 0 } else { self.tail };
-        // SAFETY: `size` reserves `tail` bytes at both offsets; `AtomicU8` has
-        // the layout of a byte and tolerates the other side's stores.
-        unsafe { std::slice::from_raw_parts(self.base.add(offset).cast::<AtomicU8>(), self.tail) }
+    /// The words that hold a tail; of the last one only a part may be used.
+    fn words(&self, stream: Stream) -> &[AtomicU64] {
+        let words = self.tail.div_ceil(WORD);
+        let offset = HEADER + if stream == Stream::Stdout { 0 } else { words * WORD };
+        // SAFETY: `size` reserves that many words at both offsets, which are
+        // multiples of their size as `base` is; nothing accesses them but as
+        // `AtomicU64`, which tolerates the other side's stores.
+        unsafe { std::slice::from_raw_parts(self.base.add(offset).cast::<AtomicU64>(), words) }
+    }
+
+    /// Worker: writes bytes into a tail from `at` on, where they fit.
+    fn put(words: &[AtomicU64], at: usize, bytes: &[u8]) {
+        let within = at % WORD;
+        let (first, rest) = bytes.split_at(if within == 0 { 0 } else { bytes.len().min(WORD - within) });
+        merge(&words[at / WORD..], within, first);
+        let words = &words[at.div_ceil(WORD)..];
+        let whole = rest.chunks_exact(WORD);
+        let last = whole.remainder();
+        for (word, bytes) in words.iter().zip(whole) {
+            let mut copy = [0; WORD];
+            copy.copy_from_slice(bytes);
+            word.store(u64::from_ne_bytes(copy), Ordering::Relaxed);
+        }
+        merge(&words[rest.len() / WORD..], 0, last);
+    }
+
+    /// Appends the bytes of a tail from `at` on to `out`.
+    fn get(words: &[AtomicU64], at: usize, length: usize, out: &mut Vec<u8>) {
+        let (mut skip, mut left) = (at % WORD, length);
+        for word in &words[at / WORD..(at + length).div_ceil(WORD)] {
+            let bytes = word.load(Ordering::Relaxed).to_ne_bytes();
+            let taken = left.min(WORD - skip);
+            out.extend_from_slice(&bytes[skip..skip + taken]);
+            left -= taken;
+            skip = 0;
+        }
     }
 
     fn total(&self, stream: Stream) -> &AtomicU64 {
@@ -133,12 +169,12 @@ impl Page {
         header.stderr_total.store(0, Ordering::Relaxed);
         header.peak_memory.store(0, Ordering::Relaxed);
         header.memory_refused.store(0, Ordering::Relaxed);
+        header.initialising.store(0, Ordering::Relaxed);
         header.started_ns.store(now_ns, Ordering::Relaxed);
-        header.running.store(ticket, Ordering::Release);
         // Store-load order against the host's `take_back`: either the host
         // sees this ticket as running, or we see its stop.
-        fence(Ordering::SeqCst);
-        header.stop.load(Ordering::Relaxed) < ticket
+        header.running.swap(ticket, Ordering::SeqCst);
+        header.stop.load(Ordering::SeqCst) < ticket
     }
 
     /// Worker: the running task is done (or was handed back).
@@ -154,9 +190,8 @@ impl Page {
     #[must_use]
     pub fn take_back(&self, last: u64) -> u64 {
         let header = self.header();
-        header.stop.store(last, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
-        header.running.load(Ordering::Acquire)
+        header.stop.swap(last, Ordering::SeqCst);
+        header.running.load(Ordering::SeqCst)
     }
 
     /// The running ticket (0 for none) and its start on the monotonic clock.
@@ -194,18 +229,29 @@ impl Page {
         self.header().memory_refused.load(Ordering::Relaxed) != 0
     }
 
+    /// Worker: the running task's instance is being made, or no longer.
+    pub fn set_initialising(&self, initialising: bool) {
+        self.header().initialising.store(u64::from(initialising), Ordering::Relaxed);
+    }
+
+    /// Whether the running task is still in its instance's `start` function or
+    /// `_initialize`.
+    #[must_use]
+    pub fn initialising(&self) -> bool {
+        self.header().initialising.load(Ordering::Relaxed) != 0
+    }
+
     /// Worker: appends to a tail; only the last `tail` bytes are kept.
     pub fn print(&self, stream: Stream, text: &[u8]) {
         let total = self.total(stream).load(Ordering::Relaxed);
-        let ring = self.bytes(stream);
-        if !ring.is_empty() {
-            let kept = &text[text.len().saturating_sub(ring.len())..];
+        if self.tail > 0 {
+            let words = self.words(stream);
+            let kept = &text[text.len().saturating_sub(self.tail)..];
             let skipped = (text.len() - kept.len()) as u64;
-            let mut at = ((total + skipped) % ring.len() as u64) as usize;
-            for byte in kept {
-                ring[at].store(*byte, Ordering::Relaxed);
-                at = if at + 1 == ring.len() { 0 } else { at + 1 };
-            }
+            let at = ((total + skipped) % self.tail as u64) as usize;
+            let (before, wrapped) = kept.split_at(kept.len().min(self.tail - at));
+            Self::put(words, at, before);
+            Self::put(words, 0, wrapped);
         }
         self.total(stream).store(total + text.len() as u64, Ordering::Release);
     }
@@ -219,14 +265,62 @@ impl Page {
     /// The kept tail of a stream, and whether something before it was dropped.
     #[must_use]
     pub fn tail(&self, stream: Stream) -> (Vec<u8>, bool) {
-        let ring = self.bytes(stream);
         let total = self.printed(stream);
-        let length = total.min(ring.len() as u64) as usize;
+        let length = total.min(self.tail as u64) as usize;
         if length == 0 {
             return (Vec::new(), total > 0);
         }
-        let first = ((total - length as u64) % ring.len() as u64) as usize;
-        let kept = (0..length).map(|step| ring[(first + step) % ring.len()].load(Ordering::Relaxed)).collect();
+        let words = self.words(stream);
+        let first = ((total - length as u64) % self.tail as u64) as usize;
+        let before = length.min(self.tail - first);
+        let mut kept = Vec::with_capacity(length);
+        Self::get(words, first, before, &mut kept);
+        Self::get(words, 0, length - before, &mut kept);
         (kept, total > length as u64)
+    }
+}
+
+/// Puts bytes into a part of the first word. Only the worker writes, so
+/// nothing is lost between the load and the store.
+fn merge(words: &[AtomicU64], within: usize, bytes: &[u8]) {
+    let (Some(word), false) = (words.first(), bytes.is_empty()) else { return };
+    let mut copy = word.load(Ordering::Relaxed).to_ne_bytes();
+    copy[within..within + bytes.len()].copy_from_slice(bytes);
+    word.store(u64::from_ne_bytes(copy), Ordering::Relaxed);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_tail_is_the_end_of_what_was_printed(
+            tail in 0..40_usize,
+            parts in prop::collection::vec((any::<bool>(), prop::collection::vec(any::<u8>(), 0..60)), 0..12),
+        ) {
+            let (page, _file) = Page::create(tail as u64).unwrap();
+            let mut printed = [Vec::new(), Vec::new()];
+            for (to_stderr, part) in &parts {
+                let stream = if *to_stderr { Stream::Stderr } else { Stream::Stdout };
+                page.print(stream, part);
+                printed[usize::from(*to_stderr)].extend_from_slice(part);
+                for (stream, printed) in [(Stream::Stdout, &printed[0]), (Stream::Stderr, &printed[1])] {
+                    let cut = printed.len().saturating_sub(tail);
+                    prop_assert_eq!(page.tail(stream), (printed[cut..].to_vec(), cut > 0));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_task_that_starts_is_not_initialising() {
+        let (page, _file) = Page::create(8).unwrap();
+        page.set_initialising(true);
+        assert!(page.initialising());
+        assert!(page.start(1, 1));
+        assert!(!page.initialising());
     }
 }

@@ -19,7 +19,7 @@ use crate::worker::outbox::{Common, Outbox};
 
 /// Time after which the host gets the replies while others are still to run,
 /// in nanoseconds, so that it can send more before this worker runs dry.
-const FLUSH_NS: u64 = 200_000;
+const FLUSH_NS: u64 = 350_000;
 
 /// Bytes of replies after which they are written.
 const REPLY_BYTES: usize = 64 << 10;

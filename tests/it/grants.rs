@@ -229,6 +229,16 @@ fn a_scratch_directory_takes_everything_that_writes_and_is_wiped() {
 }
 
 #[test]
+fn scratch_directories_are_found_behind_links() {
+    let bench = bench();
+    std::os::unix::fs::symlink(bench.path("data"), bench.path("temporary")).unwrap();
+    let mut command = bench.command(&["run", "square.wat", "--map", "[3]", "--scratch", "/tmp"]);
+    let ran = crate::command::Ran::from(command.env("TMPDIR", bench.path("temporary")).output().unwrap());
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "[9]\n"), "{ran:?}");
+    assert_eq!(names(&bench), ["old"]);
+}
+
+#[test]
 fn a_read_only_directory_can_be_read() {
     let bench = bench();
     let errors = errors(&bench, READS, &["--dir", "data"]);

@@ -1,10 +1,13 @@
 //! Options that grant a guest more than computing.
 
+use std::path::{Component, Path};
+
 use clap::Args;
 
 use super::heading;
 use crate::capabilities::{Access, Capabilities, DirGrant};
 use crate::error::Error;
+use crate::escape;
 
 /// What a task may reach.
 #[derive(Debug, Args)]
@@ -51,10 +54,10 @@ impl CapabilityArgs {
                 // means here and now, links included.
                 Ok(meta) if meta.is_dir() => {
                     resolved.host = std::fs::canonicalize(&grant.host)
-                        .map_err(|error| Error::Usage(format!("--dir {}: {error}", grant.host.display())))?;
+                        .map_err(|error| Error::Usage(format!("--dir {}: {error}", escape::path(&grant.host))))?;
                 }
-                Ok(_) => return Err(Error::Usage(format!("--dir {}: not a directory", grant.host.display()))),
-                Err(error) => return Err(Error::Usage(format!("--dir {}: {error}", grant.host.display()))),
+                Ok(_) => return Err(Error::Usage(format!("--dir {}: not a directory", escape::path(&grant.host)))),
+                Err(error) => return Err(Error::Usage(format!("--dir {}: {error}", escape::path(&grant.host)))),
             }
         }
         let mut env: Vec<(String, String)> = Vec::new();
@@ -98,7 +101,14 @@ fn dir(text: &str) -> Result<DirGrant, String> {
 
 fn scratch(text: &str) -> Result<String, String> {
     no_nul(text)?;
-    if text.is_empty() { Err("expected a path, such as /tmp".to_owned()) } else { Ok(text.to_owned()) }
+    if text.is_empty() {
+        return Err("expected a path, such as /tmp".to_owned());
+    }
+    // It is a name for the guest, below which its files are.
+    if Path::new(text).components().any(|part| part == Component::ParentDir) {
+        return Err("a path with .. is no directory of its own; expected one such as /tmp".to_owned());
+    }
+    Ok(text.to_owned())
 }
 
 fn env(text: &str) -> Result<(String, String), String> {

@@ -256,7 +256,7 @@ pub struct OutputArgs {
     /// Write the summary as JSON to FILE, however the run ends
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub stats_file: Option<PathBuf>,
-    /// Show effective limits, grants and workers; run nothing
+    /// Show effective limits, grants, layers and workers; run nothing
     #[arg(long)]
     pub dry_run: bool,
 }

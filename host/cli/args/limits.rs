@@ -95,7 +95,8 @@ pub struct PoolArgs {
     /// The kinds of failure that --retries is for
     #[arg(long, value_name = "KIND,…", value_delimiter = ',', default_value = "worker-crashed,timeout", value_parser = kind, hide_short_help = true)]
     pub retry_on: Vec<Kind>,
-    /// Wait before a retry, times the number of tries so far
+    /// Wait before the first retry of an item, twice as long before the second,
+    /// and so on
     #[arg(long, value_name = "DUR", default_value = "0", value_parser = units::duration_or_zero, hide_short_help = true)]
     pub backoff: Duration,
     /// Stop at the first item that fails

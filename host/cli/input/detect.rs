@@ -13,6 +13,7 @@ use super::reader::{Opened, Piece, Pieces, Want, cannot_read};
 use super::records::Records;
 use super::{Format, SharedStatus, Source, files};
 use crate::error::Error;
+use crate::escape;
 use crate::wire::message::ItemForm;
 
 /// What stands for standard input.
@@ -35,8 +36,8 @@ pub(crate) fn open(source: &Source, status: &SharedStatus) -> Result<Opened, Err
     let kind = file.metadata().map_err(|error| cannot_read(&source.src, &error))?;
     if kind.is_dir() {
         let all = Path::new(&source.src).join("*");
-        let hint = format!("(--input files {:?} reads the files in it)", all.display());
-        return Err(Error::Input(format!("{} is a directory {hint}", source.src)));
+        let hint = format!("(--input files '{}' reads the files in it)", escape::path(&all));
+        return Err(Error::Input(format!("{} is a directory {hint}", escape::name(&source.src))));
     }
     let format = match source.format {
         Some(format) => Some(format),
@@ -46,7 +47,7 @@ pub(crate) fn open(source: &Source, status: &SharedStatus) -> Result<Opened, Err
         },
     };
     let count = match format {
-        Some(Format::Json) if kind.is_file() => Some(json::check_file(&file, &source.src)?),
+        Some(Format::Json) if kind.is_file() => Some(json::check_file(&file, &escape::name(&source.src))?),
         _ => None,
     };
     let opened = stream(source, format, Box::new(file), source.src.clone(), status)?;
@@ -76,6 +77,8 @@ fn stream(
     status: &SharedStatus,
 ) -> Result<Opened, Error> {
     let blocks = Blocks::new(reader, SharedStatus::clone(status));
+    // What errors call it; items are tagged with its very name.
+    let shown = escape::name(&name);
     let max = source.max_item;
     let separator = if source.nul { 0 } else { b'\n' };
     let mut headers = None;
@@ -88,18 +91,18 @@ fn stream(
     };
     let mut form = form_of(format);
     let pieces: Box<dyn Pieces> = match format {
-        None => Box::new(Undecided { blocks: Some(blocks.without_mark()), name: name.clone(), max, pieces: None }),
-        Some(Format::Json) => Box::new(JsonArray::new(blocks.without_mark(), name.clone(), max)),
-        Some(Format::Jsonl) => Box::new(JsonLines::new(blocks.without_mark(), name.clone(), max)),
+        None => Box::new(Undecided { blocks: Some(blocks.without_mark()), name: shown, max, pieces: None }),
+        Some(Format::Json) => Box::new(JsonArray::new(blocks.without_mark(), shown, max)),
+        Some(Format::Jsonl) => Box::new(JsonLines::new(blocks.without_mark(), shown, max)),
         Some(Format::Records) => {
-            let records = Records::open(blocks.without_mark(), name.clone(), max)?;
+            let records = Records::open(blocks.without_mark(), shown, max)?;
             form = records.form();
             Box::new(records)
         }
-        Some(Format::Lines) => Box::new(Lines::new(blocks, name.clone(), separator, max)),
+        Some(Format::Lines) => Box::new(Lines::new(blocks, shown, separator, max)),
         Some(Format::Files) => return files::open(source, status),
         Some(Format::Csv) => {
-            let table = Table::open(blocks.without_mark(), name.clone(), csv::Dialect::of(source), max)?;
+            let table = Table::open(blocks.without_mark(), shown, csv::Dialect::of(source), max)?;
             headers = table.headers();
             Box::new(table)
         }
@@ -129,13 +132,13 @@ fn by_extension(path: &Path) -> Option<Format> {
 
 fn unknown_extension(src: &str) -> Error {
     let names = Format::NAMES.join("|");
-    Error::Usage(format!("{src}: its extension names no format; say --input {names}"))
+    Error::Usage(format!("{}: its extension names no format; say --input {names}", escape::name(src)))
 }
 
 fn no_file(src: &str, error: &io::Error) -> Error {
     let is_glob = src.contains(['*', '?', '[']) && error.kind() == io::ErrorKind::NotFound;
     let hint = if is_glob { " (a glob of files needs --input files)" } else { "" };
-    Error::Input(format!("cannot read {src}: {error}{hint}"))
+    Error::Input(format!("cannot read {}: {error}{hint}", escape::name(src)))
 }
 
 /// Whether a path may be read as one file.

@@ -1,6 +1,7 @@
 //! Items that are files: of a glob, or of a list of paths.
 
 use std::ffi::OsStr;
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
@@ -11,8 +12,9 @@ use bytes::Bytes;
 use super::blocks::{Blocks, too_large};
 use super::lines::Lines;
 use super::reader::{Opened, Piece, Pieces, Place, Want, cannot_read};
-use super::{Format, SharedStatus, Source, detect};
+use super::{Format, SharedStatus, Source, detect, glob};
 use crate::error::Error;
+use crate::escape;
 use crate::outcome::{Failure, Kind};
 use crate::wire::message::ItemForm;
 
@@ -46,7 +48,7 @@ pub(crate) fn open(source: &Source, status: &SharedStatus) -> Result<Opened, Err
             let pattern = source.src.trim_start_matches("./");
             let found = find(pattern)?;
             let count = found.len() as u64;
-            (Paths::Found(found.into_iter()), fixed_prefix(pattern), Some(count))
+            (Paths::Found(found.into_iter()), glob::fixed_prefix(pattern), Some(count))
         }
     };
     let files = Files { paths, prefix, max, status: SharedStatus::clone(status) };
@@ -65,44 +67,26 @@ fn open_list(list: &str, nul: bool) -> Result<Lines, Error> {
     Ok(Lines::new(blocks, name.to_owned(), separator, MAX_PATH))
 }
 
-/// The files that match, sorted by their bytes. A path that is there as it is
-/// written is itself, whatever special characters it holds.
+/// The files that match. A path that is there as it is written is itself,
+/// whatever special characters it holds.
 fn find(pattern: &str) -> Result<Vec<PathBuf>, Error> {
     if detect::is_regular(Path::new(pattern)).is_ok_and(|regular| regular) {
         return Ok(vec![PathBuf::from(pattern)]);
     }
-    let options =
-        // Its own care for leading dots panics at names that are not UTF-8.
-        glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: false };
-    let prefix = fixed_prefix(pattern);
-    let free = &pattern[prefix.as_os_str().len()..];
-    let dots = free.starts_with('.') || free.contains("/.");
-    let matches =
-        glob::glob_with(pattern, options).map_err(|error| Error::Usage(format!("{pattern:?} is no glob: {error}")))?;
-    let mut found = Vec::new();
-    for path in matches {
-        let path = path.map_err(|error| Error::Input(format!("cannot search {pattern}: {error}")))?;
-        if !path.is_dir() && (dots || !is_hidden(path.strip_prefix(&prefix).unwrap_or(&path))) {
-            found.push(path);
+    glob::find(pattern)
+}
+
+/// A path as text. Names that are no UTF-8 stay apart from each other.
+fn text(path: &Path) -> String {
+    let mut text = String::with_capacity(path.as_os_str().len());
+    for chunk in path.as_os_str().as_bytes().utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            // Writing to a string cannot fail.
+            let _ = write!(text, "\\x{byte:02x}");
         }
     }
-    if found.is_empty() {
-        let inside = if Path::new(pattern).is_dir() { " (it is a directory; add '/*')" } else { "" };
-        return Err(Error::Input(format!("no file matches {pattern}{inside}")));
-    }
-    found.sort_unstable_by(|a, b| a.as_os_str().as_bytes().cmp(b.as_os_str().as_bytes()));
-    Ok(found)
-}
-
-/// Some part of the path begins with a dot: matched only by a pattern that
-/// says so.
-fn is_hidden(path: &Path) -> bool {
-    path.iter().any(|part| part.as_bytes().first() == Some(&b'.'))
-}
-
-fn fixed_prefix(pattern: &str) -> PathBuf {
-    let special = pattern.find(['*', '?', '[']).unwrap_or(pattern.len());
-    PathBuf::from(pattern[..special].rfind('/').map_or("", |slash| &pattern[..=slash]))
+    text
 }
 
 impl Files {
@@ -138,16 +122,15 @@ impl Pieces for Files {
         if let Ok(bytes) = &body {
             self.status.add_bytes(bytes.len());
         }
-        let below = path.strip_prefix(&self.prefix).unwrap_or(&path).to_string_lossy().into_owned();
-        let full = path.to_string_lossy().into_owned();
-        Some(Ok(Piece { body, form, place: Place::File { full, below } }))
+        let below = text(path.strip_prefix(&self.prefix).unwrap_or(&path));
+        Some(Ok(Piece { body, form, place: Place::File { full: text(&path), below } }))
     }
 }
 
 /// The bytes of a file, or why the item has none.
 fn read(path: &Path, max: u64) -> Result<Bytes, Failure> {
     let unreadable =
-        |error: io::Error| Failure::new(Kind::BadInput, format!("cannot read {}: {error}", path.display()));
+        |error: io::Error| Failure::new(Kind::BadInput, format!("cannot read {}: {error}", escape::path(path)));
     // Looked at before it is opened: opening a pipe would wait for its writer.
     let kind = fs::metadata(path).map_err(unreadable)?;
     if !kind.is_file() {

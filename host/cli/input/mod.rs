@@ -9,6 +9,7 @@ mod blocks;
 mod csv;
 mod detect;
 mod files;
+mod glob;
 mod id;
 mod json;
 mod lines;
@@ -23,6 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use csv::{ExtraColumns, check_columns};
+pub(crate) use id::scalar;
 pub use only::Only;
 pub use reader::{Reader, open};
 

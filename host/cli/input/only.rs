@@ -9,6 +9,8 @@ use crate::error::Error;
 pub struct Only {
     /// First and last index of each range.
     ranges: Vec<(u64, u64)>,
+    /// The highest index that was asked for by itself or begins a range.
+    needed: u64,
 }
 
 impl Only {
@@ -23,6 +25,13 @@ impl Only {
     #[must_use]
     pub fn last(&self) -> u64 {
         self.ranges.last().map_or(0, |(_, last)| *last)
+    }
+
+    /// The highest index that must be there: what a range asks for beyond its
+    /// first may be missing, so that `100-999999` is all from 100 on.
+    #[must_use]
+    pub fn needed(&self) -> u64 {
+        self.needed
     }
 
     /// How many items are wanted of a source of `count`.
@@ -48,6 +57,7 @@ impl FromStr for Only {
             }
             ranges.push((first, last));
         }
+        let needed = ranges.iter().map(|(first, _)| *first).max().unwrap_or_default();
         ranges.sort_unstable();
         let mut merged: Vec<(u64, u64)> = Vec::with_capacity(ranges.len());
         for (first, last) in ranges {
@@ -56,7 +66,7 @@ impl FromStr for Only {
                 _ => merged.push((first, last)),
             }
         }
-        Ok(Self { ranges: merged })
+        Ok(Self { ranges: merged, needed })
     }
 }
 
@@ -70,7 +80,8 @@ mod tests {
         let wanted: Vec<u64> = (0..20).filter(|index| only.contains(*index)).collect();
         assert_eq!(wanted, [0, 7, 8, 9, 10, 11, 12]);
         assert!(only.contains(48213) && !only.contains(48214));
-        assert_eq!(only.last(), 48213);
+        assert_eq!((only.last(), only.needed()), (48213, 48213));
+        assert_eq!("0,7-9,8".parse::<Only>().unwrap().needed(), 8);
         assert_eq!((only.count_of(10), only.count_of(100_000)), (4, 8));
     }
 

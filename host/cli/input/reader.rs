@@ -7,6 +7,7 @@ use bytes::Bytes;
 
 use super::{Format, Only, SharedStatus, Source, detect, id};
 use crate::error::Error;
+use crate::escape;
 use crate::outcome::{Failure, Tag};
 use crate::pool::item::{Body, Item};
 use crate::wire::message::ItemForm;
@@ -67,6 +68,8 @@ pub struct Reader {
     headers: Option<Vec<String>>,
     index: u64,
     done: bool,
+    /// The item that `--only` cannot do without has not come yet.
+    lacking: bool,
     only: Option<Only>,
     id_field: Option<String>,
     keep_item: bool,
@@ -90,6 +93,11 @@ impl std::fmt::Debug for Reader {
 pub fn open(source: &Source) -> Result<Reader, Error> {
     let status = SharedStatus::default();
     let opened = detect::open(source, &status)?;
+    if let (Some(only), Some(count)) = (&source.only, opened.count)
+        && only.needed() >= count
+    {
+        return Err(not_there(only, opened.format, count));
+    }
     Ok(Reader {
         pieces: opened.pieces,
         format: opened.format,
@@ -99,6 +107,7 @@ pub fn open(source: &Source) -> Result<Reader, Error> {
         headers: opened.headers,
         index: 0,
         done: false,
+        lacking: source.only.is_some(),
         only: source.only.clone(),
         id_field: source.id_field.clone(),
         keep_item: source.keep_item,
@@ -199,7 +208,10 @@ impl Iterator for Reader {
             let records = self.format == Some(Format::Records);
             let want = if records || self.wants(self.index) { Want::Item } else { Want::Skip };
             match self.pieces.next(want) {
-                None => self.end(None),
+                None => {
+                    let only = self.only.as_ref().filter(|_| self.lacking);
+                    self.end(only.map(|only| not_there(only, self.format, self.index)));
+                }
                 Some(Err(error)) => self.end(Some(error)),
                 Some(Ok(piece)) => {
                     let index = match &piece.place {
@@ -207,6 +219,7 @@ impl Iterator for Reader {
                         _ => self.index,
                     };
                     self.index += 1;
+                    self.lacking &= self.only.as_ref().is_some_and(|only| only.needed() != index);
                     if self.wants(index) {
                         return Some(self.item(index, piece));
                     }
@@ -217,7 +230,14 @@ impl Iterator for Reader {
     }
 }
 
+/// The error of an index that nothing has.
+fn not_there(only: &Only, format: Option<Format>, count: u64) -> Error {
+    let what = if format == Some(Format::Records) { "record of a failed item" } else { "item" };
+    let many = if count == 1 { "" } else { "s" };
+    Error::Input(format!("--only {}: no such item; the input has {count} {what}{many}", only.needed()))
+}
+
 /// The error of a source that cannot be read.
 pub(crate) fn cannot_read(name: &str, error: &io::Error) -> Error {
-    Error::Input(format!("cannot read {name}: {error}"))
+    Error::Input(format!("cannot read {}: {error}", escape::name(name)))
 }

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::blocks::{Blocks, too_large};
@@ -19,6 +20,8 @@ use crate::wire::message::ItemForm;
 /// What a record must say to be run again.
 #[derive(Deserialize)]
 struct Line<'a> {
+    /// What the first line of a journal has.
+    run: Option<IgnoredAny>,
     index: Option<u64>,
     kind: Option<Cow<'a, str>>,
     #[serde(borrow)]
@@ -95,8 +98,14 @@ impl Records {
             return Ok(None);
         }
         let line: Line<'_> = serde_json::from_str(text).map_err(|error| bad(format!("no record: {error}")))?;
-        // The first line of a journal is about the run, and what is ok stays.
-        let (Some(index), Some(kind)) = (line.index, &line.kind) else { return Ok(None) };
+        let (index, kind) = match (line.index, &line.kind) {
+            (Some(index), Some(kind)) => (index, kind),
+            // About the run, not about an item.
+            _ if line.run.is_some() => return Ok(None),
+            (None, _) => return Err(bad("no record: it has no \"index\"".to_owned())),
+            (_, None) => return Err(bad("no record: it has no \"kind\"".to_owned())),
+        };
+        // What is ok stays.
         if kind == Kind::Ok.as_str() {
             return Ok(None);
         }

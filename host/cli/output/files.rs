@@ -10,6 +10,7 @@ use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 
 use super::WriteError;
 use crate::error::Error;
+use crate::escape;
 use crate::outcome::{Failure, Kind, Outcome, Value};
 use crate::placeholder::{Content, FileName, Template, Values};
 use crate::wire::message::ItemForm;
@@ -52,7 +53,7 @@ impl ItemFiles {
                 let exists = error.kind() == io::ErrorKind::AlreadyExists;
                 let hint = if exists { " (--overwrite replaces files)" } else { "" };
                 Err(NoFile::Fatal(WriteError::Failed(Error::Io {
-                    what: format!("cannot create {path}{hint}"),
+                    what: format!("cannot create {}{hint}", escape::name(&path)),
                     source: error,
                 })))
             }

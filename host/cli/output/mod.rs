@@ -142,8 +142,9 @@ pub struct Options {
     pub on_failure: OnFailure,
     /// Files of a pattern may replace others.
     pub overwrite: bool,
-    /// Each outcome is handed on when it is written, not when a block is full.
-    pub flush_each: bool,
+    /// Outcomes are handed on as soon as no other is at hand, not when a block
+    /// is full.
+    pub flush_idle: bool,
     /// What records call the module and the function.
     pub names: RunNames,
     /// What the items' bytes are, for placeholders.
@@ -159,7 +160,7 @@ impl Options {
             target: Target::default(),
             on_failure: OnFailure::default(),
             overwrite: false,
-            flush_each: false,
+            flush_idle: false,
             names: RunNames::default(),
             item_form: ItemForm::Json,
         }

@@ -11,6 +11,7 @@ use rustix::event::{PollFd, PollFlags};
 
 use super::{Target, WriteError};
 use crate::error::Error;
+use crate::escape;
 
 /// What is written at once, in bytes.
 const BLOCK: usize = 64 << 10;
@@ -20,6 +21,18 @@ const KEPT: usize = 1 << 20;
 
 /// The same for a terminal that shows a progress line.
 const TERMINAL_BLOCK: usize = 8 << 20;
+
+/// When outcomes are handed on, besides when a block is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flush {
+    /// At the end.
+    Last,
+    /// When no other is at hand: a reader waits for none, and a fast stream
+    /// does not pay a system call for each.
+    Idle,
+    /// Each at once.
+    Each,
+}
 
 /// Where bytes go, with a buffer before it.
 #[derive(Debug)]
@@ -31,7 +44,7 @@ pub(crate) struct Sink {
     rename: Option<(PathBuf, PathBuf)>,
     buffer: Vec<u8>,
     written: u64,
-    flush_each: bool,
+    when: Flush,
     block: usize,
 }
 
@@ -39,11 +52,11 @@ impl Sink {
     /// Opens where a target's stream goes. On a terminal whole lines are
     /// written at once; parts of a line are held, because the progress line
     /// would wipe them.
-    pub(crate) fn open(target: &Target, flush_each: bool, whole_lines: bool) -> Result<Self, Error> {
+    pub(crate) fn open(target: &Target, flush_idle: bool, whole_lines: bool) -> Result<Self, Error> {
         let (file, name, rename) = match target {
             Target::Stdout | Target::Pattern(_) => (stdout()?, "standard output".to_owned(), None),
             Target::File(path) => {
-                let name = path.display().to_string();
+                let name = escape::path(path);
                 if is_regular_or_new(path) {
                     let (file, part, whole) = open_part(path)?;
                     (file, name, Some((part, whole)))
@@ -54,9 +67,13 @@ impl Sink {
             }
         };
         let terminal = file.is_terminal();
-        let flush_each = flush_each || (terminal && whole_lines);
+        let when = match (terminal && whole_lines, flush_idle) {
+            (true, _) => Flush::Each,
+            (false, true) => Flush::Idle,
+            (false, false) => Flush::Last,
+        };
         let block = if terminal && !whole_lines { TERMINAL_BLOCK } else { BLOCK };
-        Ok(Self { file, name, rename, buffer: Vec::new(), written: 0, flush_each, block })
+        Ok(Self { file, name, rename, buffer: Vec::new(), written: 0, when, block })
     }
 
     /// What is appended here is written by [`Sink::passed`].
@@ -66,7 +83,33 @@ impl Sink {
 
     /// An outcome has been appended.
     pub(crate) fn passed(&mut self) -> Result<(), WriteError> {
-        if self.flush_each || self.buffer.len() >= self.block { self.flush() } else { Ok(()) }
+        if self.when == Flush::Each || self.buffer.len() >= self.block { self.flush() } else { Ok(()) }
+    }
+
+    /// No other outcome is at hand.
+    pub(crate) fn idle(&mut self) -> Result<(), WriteError> {
+        if self.when == Flush::Idle && !self.buffer.is_empty() { self.flush() } else { Ok(()) }
+    }
+
+    /// A part of an outcome has been appended: a large one is not gathered.
+    pub(crate) fn part_passed(&mut self) -> Result<(), WriteError> {
+        if self.buffer.len() >= self.block { self.flush() } else { Ok(()) }
+    }
+
+    /// Writes what is large already without a copy.
+    pub(crate) fn put_large(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
+        if self.block > BLOCK {
+            self.buffer.extend_from_slice(bytes);
+            return Ok(());
+        }
+        self.flush()?;
+        let result = self.write(bytes);
+        self.ended(result)
+    }
+
+    /// The file's name while it is not whole.
+    pub(crate) fn part(&self) -> Option<&Path> {
+        self.rename.as_ref().map(|(part, _)| part.as_path())
     }
 
     /// Bytes appended so far.
@@ -76,24 +119,34 @@ impl Sink {
 
     /// Hands on what is buffered.
     pub(crate) fn flush(&mut self) -> Result<(), WriteError> {
-        let mut at = 0;
-        let result = loop {
-            if at == self.buffer.len() {
-                break Ok(());
-            }
-            match self.file.write(&self.buffer[at..]) {
-                Ok(0) => break Err(io::Error::from(io::ErrorKind::WriteZero)),
-                Ok(count) => at += count,
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let result = self.write(&buffer);
+        buffer.clear();
+        // One large value must not keep its room for the rest of the run.
+        buffer.shrink_to(KEPT);
+        self.buffer = buffer;
+        self.ended(result)
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            match self.file.write(rest) {
+                Ok(0) => return Err(io::Error::from(io::ErrorKind::WriteZero)),
+                Ok(count) => {
+                    self.written += count as u64;
+                    rest = &rest[count..];
+                }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 // Someone else may have made a shared pipe non-blocking.
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.wait(),
-                Err(error) => break Err(error),
+                Err(error) => return Err(error),
             }
-        };
-        self.written += at as u64;
-        self.buffer.clear();
-        // One large value must not keep its room for the rest of the run.
-        self.buffer.shrink_to(KEPT);
+        }
+        Ok(())
+    }
+
+    fn ended(&self, result: io::Result<()>) -> Result<(), WriteError> {
         result.map_err(|source| WriteError::new(format!("cannot write {}", self.name), source))
     }
 
@@ -110,7 +163,7 @@ impl Sink {
         let synced = self.file.sync_all();
         synced
             .and_then(|()| fs::rename(&part, &whole))
-            .map_err(|source| WriteError::new(format!("cannot finish {}", whole.display()), source))
+            .map_err(|source| WriteError::new(format!("cannot finish {}", escape::path(&whole)), source))
     }
 
     /// Hands on the rest; a file keeps the name of one that is not whole.
@@ -151,7 +204,7 @@ fn open_part(path: &Path) -> Result<(File, PathBuf, PathBuf), Error> {
     let mut part = whole.clone().into_os_string();
     part.push(".part");
     let part = PathBuf::from(part);
-    let cannot = || Error::io(format!("cannot write {}", part.display()));
+    let cannot = || Error::io(format!("cannot write {}", escape::path(&part)));
     // Never through a link, and by one run at a time: the lock goes with us.
     let flags = rustix::fs::OFlags::NOFOLLOW.bits().cast_signed();
     let file = fs::OpenOptions::new()

@@ -221,13 +221,14 @@ fn a_closed_pipe_is_told_from_other_faults() {
 }
 
 #[test]
-fn each_result_is_handed_on_when_asked_for() {
+fn results_are_handed_on_when_no_other_is_at_hand() {
     let (mut receive, send) = std::io::pipe().unwrap();
     let path = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&send));
     let target = Target::File(path.into());
-    let options = Options { target, flush_each: true, ..Options::new(OutFormat::Jsonl) };
+    let options = Options { target, flush_idle: true, ..Options::new(OutFormat::Jsonl) };
     let mut writer = Writer::new(options).unwrap();
     writer.write(&ok(0, Form::Json, b"12")).unwrap();
+    writer.idle().unwrap();
     let mut text = [0; 3];
     std::io::Read::read_exact(&mut receive, &mut text).unwrap();
     assert_eq!(&text, b"12\n");

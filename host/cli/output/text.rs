@@ -5,6 +5,8 @@ use std::io::Write;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
+use super::WriteError;
+use super::sink::Sink;
 use crate::escape;
 use crate::outcome::{Form, Value};
 use crate::scan;
@@ -13,13 +15,17 @@ use crate::scan;
 /// JSON does not ask for it; bytes that are no UTF-8 become U+FFFD.
 pub(crate) fn put_string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
+    put_lossy(out, text);
+    out.push(b'"');
+}
+
+fn put_lossy(out: &mut Vec<u8>, text: &[u8]) {
     for chunk in text.utf8_chunks() {
         put_chars(out, chunk.valid());
         if !chunk.invalid().is_empty() {
             out.extend_from_slice("\u{fffd}".as_bytes());
         }
     }
-    out.push(b'"');
 }
 
 fn put_chars(out: &mut Vec<u8>, text: &str) {
@@ -77,6 +83,58 @@ pub(crate) fn put_value(out: &mut Vec<u8>, value: &Value) {
         Form::Json | Form::Text => put_string(out, &value.bytes),
         Form::Bytes => put_base64(out, &value.bytes),
     }
+}
+
+/// Values from this size on are written without being gathered whole, in
+/// bytes.
+const LARGE: usize = 256 << 10;
+
+/// Writes a value as JSON on one line; the caller says when an outcome is
+/// whole.
+pub(crate) fn write_value(sink: &mut Sink, value: &Value) -> Result<(), WriteError> {
+    if value.bytes.len() < LARGE {
+        put_value(sink.buffer(), value);
+        return Ok(());
+    }
+    match value.form {
+        Form::Json if is_one_line(&value.bytes) => sink.put_large(&value.bytes),
+        Form::Json | Form::Text => write_string(sink, &value.bytes),
+        Form::Bytes => {
+            sink.buffer().extend_from_slice(b"{\"base64\":\"");
+            // Whole groups of three: only the last part can need padding.
+            for part in value.bytes.chunks(LARGE - LARGE % 3) {
+                sink.buffer().extend_from_slice(STANDARD.encode(part).as_bytes());
+                sink.part_passed()?;
+            }
+            sink.buffer().extend_from_slice(b"\"}");
+            Ok(())
+        }
+    }
+}
+
+/// Writes a value's own bytes.
+pub(crate) fn write_exact(sink: &mut Sink, value: &Value) -> Result<(), WriteError> {
+    if value.bytes.len() >= LARGE {
+        return sink.put_large(&value.bytes);
+    }
+    sink.buffer().extend_from_slice(&value.bytes);
+    Ok(())
+}
+
+/// As [`put_string`], part by part.
+fn write_string(sink: &mut Sink, text: &[u8]) -> Result<(), WriteError> {
+    sink.buffer().push(b'"');
+    let mut rest = text;
+    while !rest.is_empty() {
+        // A byte that begins a character is in no character before it.
+        let cut = (LARGE..rest.len()).find(|at| rest[*at] & 0xc0 != 0x80).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(cut);
+        put_lossy(sink.buffer(), part);
+        sink.part_passed()?;
+        rest = after;
+    }
+    sink.buffer().push(b'"');
+    Ok(())
 }
 
 fn is_one_line(text: &[u8]) -> bool {

@@ -1,11 +1,12 @@
 //! Writes a run's outcomes in the form that was asked for.
 
 use std::io;
+use std::path::Path;
 
 use super::files::{ItemFiles, NoFile};
 use super::record::{self, Beside};
 use super::sink::Sink;
-use super::text::put_value;
+use super::text::{write_exact, write_value};
 use super::{OnFailure, Options, OutFormat, RunNames, Target};
 use crate::error::Error;
 use crate::outcome::{Failure, Outcome};
@@ -47,7 +48,7 @@ impl Writer {
     /// [`Error::Io`] when it cannot be opened.
     pub fn new(options: Options) -> Result<Self, Error> {
         let whole_lines = !matches!(options.format, OutFormat::Json | OutFormat::Raw);
-        let sink = Sink::open(&options.target, options.flush_each, whole_lines)?;
+        let sink = Sink::open(&options.target, options.flush_idle, whole_lines)?;
         let (files, format) = match options.target {
             Target::Pattern(template) => {
                 (Some(ItemFiles::new(template, options.overwrite, options.item_form)), OutFormat::Records)
@@ -61,6 +62,12 @@ impl Writer {
     #[must_use]
     pub fn bytes_out(&self) -> u64 {
         self.sink.bytes()
+    }
+
+    /// The name of a file while it is not whole.
+    #[must_use]
+    pub fn part(&self) -> Option<&Path> {
+        self.sink.part()
     }
 
     /// Writes an outcome. With a pattern, an item that gives no name for its
@@ -84,39 +91,46 @@ impl Writer {
                 }
             };
         }
-        self.put(outcome);
+        self.put(outcome)?;
         self.sink.passed().map(|()| None)
     }
 
-    fn put(&mut self, outcome: &Outcome) {
-        let out = self.sink.buffer();
+    /// No other outcome is at hand: a reader must not wait for those written.
+    ///
+    /// # Errors
+    /// [`WriteError`]; nothing more can be written then.
+    pub fn idle(&mut self) -> Result<(), WriteError> {
+        self.sink.idle()
+    }
+
+    fn put(&mut self, outcome: &Outcome) -> Result<(), WriteError> {
         let value = outcome.result.as_ref().ok();
-        let omitted = value.is_none() && self.on_failure == OnFailure::Omit;
         match self.format {
-            OutFormat::Records => record::put(out, outcome, &self.names, Beside::default()),
-            OutFormat::Json | OutFormat::Jsonl if omitted => {}
+            OutFormat::Records => record::put(self.sink.buffer(), outcome, &self.names, Beside::default()),
+            OutFormat::Json | OutFormat::Jsonl if value.is_none() && self.on_failure == OnFailure::Omit => {}
             OutFormat::Json | OutFormat::Jsonl => {
                 if self.format == OutFormat::Json {
-                    out.push(if self.begun { b',' } else { b'[' });
+                    self.sink.buffer().push(if self.begun { b',' } else { b'[' });
                     self.begun = true;
                 }
                 match value {
-                    Some(value) => put_value(out, value),
-                    None => out.extend_from_slice(b"null"),
+                    Some(value) => write_value(&mut self.sink, value)?,
+                    None => self.sink.buffer().extend_from_slice(b"null"),
                 }
                 if self.format == OutFormat::Jsonl {
-                    out.push(b'\n');
+                    self.sink.buffer().push(b'\n');
                 }
             }
             OutFormat::Lines | OutFormat::Raw => {
                 if let Some(value) = value {
-                    out.extend_from_slice(&value.bytes);
+                    write_exact(&mut self.sink, value)?;
                     if self.format == OutFormat::Lines {
-                        out.push(b'\n');
+                        self.sink.buffer().push(b'\n');
                     }
                 }
             }
         }
+        Ok(())
     }
 
     fn close_array(&mut self) {

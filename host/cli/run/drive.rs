@@ -1,6 +1,7 @@
 //! The loop of a run: outcomes in, lines out, while signals, the deadline and
 //! `--fail-fast` may end it early.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use crate::cli::progress::{Counts, Progress};
 use crate::cli::signals::{Listener, Urgency};
 use crate::cli::stats::Stats;
 use crate::error::Error;
+use crate::escape;
 use crate::outcome::{Kind, Outcome};
 use crate::pool::{Outcomes, TimedOut};
 
@@ -96,6 +98,7 @@ impl Drive<'_> {
             Err(WriteError::Failed(error)) => return Err(error),
             Ok(()) => {}
         }
+        let part = writer.part().map(Path::to_owned);
         let (written, error) = match (outcomes.broken(), status.and_then(InputStatus::take_error)) {
             (Some(error), _) => (writer.abort(), Some(owned(&error))),
             (None, Some(error)) => (writer.abort(), Some(error)),
@@ -103,6 +106,9 @@ impl Drive<'_> {
             (None, None) => (writer.finish(), None),
         };
         told(printer, cut, drive.run);
+        if let Some(part) = part.filter(|part| part.exists()) {
+            printer.note(&format!("what is done is in {}", escape::path(&part)));
+        }
         match (error, written) {
             (Some(error), _) | (None, Err(WriteError::Failed(error))) => Err(error),
             (None, Err(WriteError::Closed)) => Ok(End::Closed),
@@ -118,7 +124,10 @@ fn told(printer: &Printer, cut: Option<Cut>, stats: &Stats) {
     match cut {
         Some(Cut::Deadline) => printer.warning("the run's time is over; items not done are cancelled (--deadline)"),
         Some(Cut::FailFast) => printer.warning("stopped at the first failed item (--fail-fast)"),
-        Some(Cut::Signal) => printer.warning(&format!("interrupted; {} items are done", stats.items())),
+        Some(Cut::Signal) => {
+            let (items, are) = (stats.items(), if stats.items() == 1 { "item is" } else { "items are" });
+            printer.warning(&format!("interrupted; {items} {are} done"));
+        }
         None => {}
     }
 }
@@ -142,6 +151,9 @@ impl Loop<'_> {
             match outcomes.next_timeout(self.patience()) {
                 Ok(Some(outcome)) => {
                     self.take(outcome, outcomes)?;
+                    if !outcomes.is_ready() {
+                        self.writer.idle()?;
+                    }
                     burst += 1;
                     if burst < BURST && outcomes.is_ready() {
                         continue;

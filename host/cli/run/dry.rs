@@ -5,28 +5,25 @@ use std::fmt::Write as _;
 use super::plan::{Plan, shown};
 use crate::capabilities::Access;
 use crate::cli::units::{show_duration, show_size};
-use crate::escape::escape;
+use crate::escape::{name, path};
 use crate::limits::{Isolation, TimeoutMode};
 use crate::pool::module::Module;
 use crate::pool::resources::Workers;
 use crate::wire::message::TaskSpec;
 
-/// The most of one name that is shown, in bytes.
-const LONGEST_NAME: usize = 400;
-
-/// Effective limits, grants and workers, as lines.
+/// Effective limits, grants, layers and workers, as lines.
 #[must_use]
-pub fn text(plan: &Plan<'_>, spec: &TaskSpec, workers: &Workers, module: &Module) -> String {
+pub fn text(plan: &Plan<'_>, spec: &TaskSpec, workers: &Workers, layers: &[String], module: &Module) -> String {
     let mut out = String::new();
-    let mut row = |name: &str, value: String| {
-        let _ = writeln!(out, "{name:>13}  {value}"); // writing to a string cannot fail
+    let mut row = |label: &str, value: String| {
+        let _ = writeln!(out, "{label:>13}  {value}"); // writing to a string cannot fail
     };
-    let name = |text: &str| escape(text.as_bytes(), LONGEST_NAME);
     row("module", format!("{} ({})", name(module.name()), show_size(module.size())));
     let abi = spec.targets.first().map_or("", |target| target.abi.as_str());
-    row("function", format!("{} ({abi})", name(&shown(spec))));
+    row("function", format!("{} ({abi})", shown(spec)));
     row("workers", workers.count.to_string());
     row("sandbox", plan.sandbox().to_owned());
+    row("layers", name(&layers.join(", ")));
     row(
         "isolation",
         match spec.isolation {
@@ -56,7 +53,7 @@ pub fn text(plan: &Plan<'_>, spec: &TaskSpec, workers: &Workers, module: &Module
             Access::ReadOnly => "ro",
             Access::ReadWrite => "rw",
         };
-        row("dir", format!("{} as {} ({access})", name(&dir.host.to_string_lossy()), name(&dir.guest)));
+        row("dir", format!("{} as {} ({access})", path(&dir.host), name(&dir.guest)));
     }
     if let Some(scratch) = &grants.scratch {
         row("scratch", name(scratch));

@@ -3,6 +3,7 @@
 
 mod drive;
 mod dry;
+mod patterns;
 mod plan;
 
 use std::time::Instant;
@@ -19,8 +20,10 @@ use super::printer::{self, Volume};
 use super::signals::Listener;
 use super::stats::{Compile, Stats, Workers};
 use crate::error::Error;
+use crate::escape;
 use crate::pool::Rest;
 use crate::pool::compile::Artifact;
+use crate::pool::probe;
 use crate::pool::{MapOptions, Pool, Work};
 
 /// Exit code of a run with failed items.
@@ -74,6 +77,7 @@ impl Run<'_> {
         let (module, artifact) = artifact(&self.args.module, &self.args.engine, stop, &self.talk)?;
         self.stats.compile = Some(Compile::from(&artifact));
         let target = plan.target(&artifact.description)?;
+        plan.check_placeholders(&items, &artifact.description, &target)?;
         plan.check_columns(&items, &artifact.description, &target)?;
         let workers = plan.workers();
         if let Some(note) = &workers.note {
@@ -81,7 +85,9 @@ impl Run<'_> {
         }
         let spec = plan.spec(&module, target);
         if self.args.output.dry_run {
-            let text = dry::text(&plan, &spec, &workers, &module);
+            let work = Work { artifact: artifact.file, description: artifact.description, spec };
+            let layers = probe::layers(&work, &plan.pool(workers.count))?;
+            let text = dry::text(&plan, &work.spec, &workers, &layers, &module);
             printer::document(text.as_bytes()).map_err(Error::io("cannot write to standard output"))?;
             return Ok(0);
         }
@@ -168,7 +174,7 @@ impl Run<'_> {
         match std::fs::write(path, format!("{document}\n")) {
             Ok(()) => code,
             Err(error) => {
-                self.talk.printer.error(&format!("cannot write {}: {error}", path.display()));
+                self.talk.printer.error(&format!("cannot write {}: {error}", escape::path(path)));
                 if code <= FAILED { 4 } else { code }
             }
         }

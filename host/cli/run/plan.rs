@@ -3,20 +3,24 @@
 //! clap cannot see are found here.
 
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
+use super::patterns::Known;
 use crate::capabilities::Capabilities;
 use crate::cli::args::RunArgs;
 use crate::cli::args::io::Mode;
 use crate::cli::input::{self, ExtraColumns, Format, InputStatus, Reader, Source};
 use crate::cli::output::{OnFailure, Options, OutFormat, RunNames, Target as OutTarget};
-use crate::describe::Description;
+use crate::describe::{Description, Function};
 use crate::error::Error;
-use crate::escape::escape;
+use crate::escape;
 use crate::limits::{Limits, SandboxMode};
+use crate::outcome::Tag;
+use crate::placeholder::Template;
 use crate::pool::item::{Body, Item};
 use crate::pool::module::Module;
 use crate::pool::resources::{Machine, Workers};
@@ -55,6 +59,9 @@ impl<'a> Plan<'a> {
             return usage("--imap-unordered writes records; values without their index have no order (use --imap)");
         }
         let out = args.output.out.as_deref().map_or(OutTarget::Stdout, OutTarget::parse);
+        if out == OutTarget::File(PathBuf::new()) {
+            return usage("-o: the file's name is empty (- is standard output)");
+        }
         if matches!(out, OutTarget::Pattern(_)) && !records {
             return usage("-o with placeholders writes records to standard output; --output cannot change that");
         }
@@ -76,7 +83,11 @@ impl<'a> Plan<'a> {
             })?;
             let bytes = Bytes::copy_from_slice(self.source.trim().as_bytes());
             let body = Body { bytes, form: ItemForm::Json, path: None };
-            return Ok(Items::One(Some(Item { index: 0, body: Ok(body), tag: None })));
+            let id = self.args.input.id.as_ref().and_then(|field| input::scalar(&body.bytes, field));
+            let item = self.out.needs_item().then(|| body.bytes.clone());
+            let tag = Tag { id, item, ..Tag::default() };
+            let tag = (tag != Tag::default()).then(|| Box::new(tag));
+            return Ok(Items::One(Some(Item { index: 0, body: Ok(body), tag })));
         }
         let options = &self.args.input;
         let records = self.out_format(None) == OutFormat::Records || self.out.needs_names();
@@ -120,25 +131,49 @@ impl<'a> Plan<'a> {
         Ok(target)
     }
 
+    /// Refuses placeholders that nothing will ever be put in for.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] naming the placeholder.
+    pub fn check_placeholders(&self, items: &Items, description: &Description, target: &Target) -> Result<(), Error> {
+        let has_header = matches!(items, Items::Many(reader, _) if reader.headers().is_some());
+        let function = called(description, target);
+        let left = self.left(function).len();
+        let known = Known::of(items.format(), has_header, self.args.input.id.is_some());
+        let known = known.called(self.mode, target.abi, function, left);
+        if let OutTarget::Pattern(template) = &self.out {
+            known.check("-o", template)?;
+        }
+        self.args.guest.iter().try_for_each(|text| known.check("arguments after --", &Template::parse(text)))
+    }
+
+    /// The parameters that items fill.
+    fn left(&self, function: Option<&Function>) -> Vec<Field> {
+        let with = &self.args.function.with;
+        let params = function.into_iter().flat_map(|function| &function.ty.params);
+        params.filter(|param| with.iter().all(|(name, _)| *name != param.name)).cloned().collect()
+    }
+
     /// Compares a table's header with the fields of the parameter.
     ///
     /// # Errors
     /// [`Error::Input`] naming the column.
     pub fn check_columns(&self, items: &Items, description: &Description, target: &Target) -> Result<(), Error> {
         let Items::Many(reader, _) = items else { return Ok(()) };
-        let found = description
-            .functions
-            .iter()
-            .find(|function| function.name == target.name && function.interface == target.interface);
+        let found = called(description, target);
         let (Some(headers), Some(function), Abi::Component | Abi::Core) = (reader.headers(), found, target.abi) else {
             return Ok(());
         };
-        let with = &self.args.function.with;
-        let left = function.ty.params.iter().filter(|param| with.iter().all(|(name, _)| *name != param.name));
-        let left: Vec<Field> = left.cloned().collect();
+        let left = self.left(Some(function));
         let fields = match (self.mode, left.as_slice()) {
             (Mode::Starmap, params) => params,
             (_, [Field { ty: Ty::Record(fields), .. }]) => fields,
+            (_, [field]) if headers.len() != 1 => {
+                return Err(Error::Input(format!(
+                    "the table has {} columns, the parameter ({field}) takes one; --starmap spreads columns",
+                    headers.len()
+                )));
+            }
             _ => return Ok(()),
         };
         input::check_columns(headers, fields, self.args.input.extra_fields)
@@ -213,7 +248,7 @@ impl<'a> Plan<'a> {
             // A call that failed has no value to print.
             on_failure: if self.mode == Mode::Apply { OnFailure::Omit } else { self.args.output.on_failure },
             overwrite: self.args.output.overwrite,
-            flush_each: self.mode.streams(),
+            flush_idle: self.mode.streams(),
             names: RunNames { module: module.name().to_owned(), function: shown(spec) },
             item_form: match format {
                 Some(Format::Lines | Format::Files) => ItemForm::Raw,
@@ -264,8 +299,11 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// The most of a guest's name that a message shows, in bytes.
-const SHOWN_NAME: usize = 200;
+/// The description of what is called; a program has none.
+fn called<'d>(description: &'d Description, target: &Target) -> Option<&'d Function> {
+    let is_it = |function: &&Function| function.name == target.name && function.interface == target.interface;
+    description.functions.iter().find(is_it)
+}
 
 /// What is called, `iface/name` or `name`; escaped, because guests name it.
 #[must_use]
@@ -275,7 +313,7 @@ pub fn shown(spec: &TaskSpec) -> String {
         [Target { name, .. }, ..] => name.clone(),
         [] => String::new(),
     };
-    escape(name.as_bytes(), SHOWN_NAME)
+    escape::name(&name)
 }
 
 /// The items of a run.

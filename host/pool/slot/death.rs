@@ -213,6 +213,9 @@ impl Slot {
         outcome.usage = usage;
         if let Err(failure) = &mut outcome.result {
             failure.detail.memory_refused = seat.page.memory_refused();
+            if seat.page.initialising() {
+                failure.detail.phase = Some("init".to_owned());
+            }
         }
     }
 

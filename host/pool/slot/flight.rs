@@ -22,6 +22,8 @@ pub(super) struct Flight {
     items: usize,
     bytes: usize,
     last: u64,
+    /// Entries that are runs.
+    runs: usize,
 }
 
 /// Items of a run that the worker has answered.
@@ -72,6 +74,7 @@ impl Flight {
     /// Adds a run; its first item's ticket.
     pub(super) fn push_run(&mut self, run: Run) -> u64 {
         let items = run.len();
+        self.runs += 1;
         self.add(Load::Many(run), items)
     }
 
@@ -108,6 +111,7 @@ impl Flight {
         entry.ticket += count as u64;
         if run.len() == 0 {
             self.entries.pop_front();
+            self.runs -= 1;
         }
         Some(answered)
     }
@@ -132,6 +136,7 @@ impl Flight {
         entry.ticket += 1;
         if run.len() == 0 {
             self.entries.pop_front();
+            self.runs -= 1;
         }
         self.items -= 1;
         self.bytes -= task.as_ref().map_or(0, |task| task.body.bytes.len());
@@ -186,9 +191,10 @@ impl Flight {
     /// Makes every run into tasks: what is not the common course of things
     /// looks at items one by one.
     fn part(&mut self) {
-        if !self.entries.iter().any(|entry| matches!(entry.load, Some(Load::Many(_)))) {
+        if self.runs == 0 {
             return;
         }
+        self.runs = 0;
         for entry in std::mem::take(&mut self.entries) {
             match entry.load {
                 Some(Load::Many(run)) => {

@@ -10,11 +10,11 @@ mod watch;
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, select};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TrySendError, select};
 
 use crate::pool::Shared;
 use crate::pool::job::Job;
@@ -43,16 +43,16 @@ const STARVING: Duration = Duration::from_millis(1);
 /// Slack of the watch for a worker that shows no progress at all.
 const SILENCE: Duration = Duration::from_millis(200);
 
-/// The thread's state.
+/// A slot's state, held by whoever works with it: its thread, or the caller of
+/// a lone item.
 #[derive(Debug)]
 pub(crate) struct Slot {
     id: u32,
     shared: Arc<Shared>,
-    queue: Receiver<Chunk>,
-    urgent: Receiver<Chunk>,
-    closing: Receiver<()>,
-    waker: OwnedFd,
+    ears: Ears,
     seat: Option<Seat>,
+    /// Nothing more is to be taken from the queue.
+    lone: bool,
     /// Taken from the queue, not in the worker yet.
     backlog: VecDeque<Load>,
     /// Waiting for their back-off.
@@ -62,74 +62,70 @@ pub(crate) struct Slot {
     untold: Option<(Arc<Job>, u64)>,
 }
 
-/// The ends of channels that a slot listens to.
-#[derive(Debug)]
-pub(crate) struct Ears {
-    /// Chunks from feeders.
-    pub(crate) queue: Receiver<Chunk>,
-    /// Tasks that other slots gave back.
-    pub(crate) urgent: Receiver<Chunk>,
-    /// Disconnected when the pool ends.
-    pub(crate) closing: Receiver<()>,
-    /// Readable when a job or the pool was stopped.
-    pub(crate) waker: OwnedFd,
-}
-
-impl Slot {
-    pub(crate) fn new(id: u32, shared: Arc<Shared>, ears: Ears) -> Self {
-        let Ears { queue, urgent, closing, waker } = ears;
-        Self {
-            id,
-            shared,
-            queue,
-            urgent,
-            closing,
-            waker,
-            seat: None,
-            backlog: VecDeque::new(),
-            delayed: Vec::new(),
-            untold: None,
-        }
-    }
-
-    /// The thread's body.
-    pub(crate) fn run(mut self) {
+/// The body of a slot's thread.
+pub(crate) fn run(slot: &Mutex<Slot>) {
+    let (shared, ears) = {
+        let mut slot = lock(slot);
         // The first worker starts before there is work: its refusal is the
         // module's, and nothing has been promised yet.
-        while self.id == 0 && !self.shared.is_terminated() && !self.seat() {}
-        while !self.shared.is_terminated() {
-            if self.wait_for_work() {
-                self.work();
+        while slot.id == 0 && !slot.shared.is_terminated() && !slot.seat() {}
+        (Arc::clone(&slot.shared), slot.ears.clone())
+    };
+    let mut due = None;
+    while !shared.is_terminated() {
+        let received = ears.wait(&shared, due);
+        let mut held = match (slot.try_lock(), received) {
+            (Ok(mut held), Some(chunk)) => {
+                held.backlog.extend(chunk);
+                held
             }
+            (Err(TryLockError::WouldBlock), Some(chunk)) => {
+                // A caller is at work here: another slot takes it, or this
+                // one when it is free.
+                let unsent = shared.urgent.try_send(chunk).err();
+                let mut held = lock(slot);
+                held.backlog.extend(unsent.into_iter().flat_map(TrySendError::into_inner));
+                held
+            }
+            (Ok(held), None) => held,
+            (Err(TryLockError::WouldBlock), None) => continue,
+            (Err(TryLockError::Poisoned(held)), chunk) => {
+                let mut held = held.into_inner();
+                held.backlog.extend(chunk.into_iter().flatten());
+                held
+            }
+        };
+        held.undelay();
+        if !held.backlog.is_empty() {
+            held.work();
         }
-        self.abandon();
+        due = if held.backlog.is_empty() { held.due() } else { Some(Instant::now()) };
     }
+    lock(slot).abandon();
+}
 
-    /// Waits for a chunk or for the end. False when there was neither.
-    fn wait_for_work(&mut self) -> bool {
-        if !self.backlog.is_empty() {
-            return true;
-        }
-        let due = self.delayed.iter().map(|(due, _)| *due).min();
+fn lock(slot: &Mutex<Slot>) -> MutexGuard<'_, Slot> {
+    slot.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Ears {
+    /// Waits for a chunk, for the end, or for a delayed task to be due.
+    fn wait(&self, shared: &Shared, due: Option<Instant>) -> Option<Chunk> {
         let timeout = due.map_or(LOOK, |due| due.saturating_duration_since(Instant::now()));
-        self.shared.idle.fetch_add(1, Ordering::AcqRel);
+        shared.idle.fetch_add(1, Ordering::AcqRel);
         let received = self.receive(STARVING.min(timeout)).or_else(|error| match error {
             RecvTimeoutError::Timeout if timeout > STARVING => {
-                self.shared.starving.fetch_add(1, Ordering::AcqRel);
+                shared.starving.fetch_add(1, Ordering::AcqRel);
                 // Counted first: a feeder that adds to its chunk after this
                 // look sends it.
-                let received = self.shared.gathered().map_or_else(|| self.receive(timeout - STARVING), Ok);
-                self.shared.starving.fetch_sub(1, Ordering::AcqRel);
+                let received = shared.gathered().map_or_else(|| self.receive(timeout - STARVING), Ok);
+                shared.starving.fetch_sub(1, Ordering::AcqRel);
                 received
             }
             other => Err(other),
         });
-        self.shared.idle.fetch_sub(1, Ordering::AcqRel);
-        if let Ok(chunk) = received {
-            self.backlog.extend(chunk);
-        }
-        self.undelay();
-        !self.backlog.is_empty()
+        shared.idle.fetch_sub(1, Ordering::AcqRel);
+        received.ok()
     }
 
     fn receive(&self, timeout: Duration) -> Result<Chunk, RecvTimeoutError> {
@@ -139,6 +135,54 @@ impl Slot {
             recv(self.closing) -> _ => Err(RecvTimeoutError::Disconnected),
             default(timeout) => Err(RecvTimeoutError::Timeout),
         }
+    }
+}
+
+/// The ends of channels that a slot listens to.
+#[derive(Clone, Debug)]
+pub(crate) struct Ears {
+    /// Chunks from feeders.
+    pub(crate) queue: Receiver<Chunk>,
+    /// Tasks that other slots gave back.
+    pub(crate) urgent: Receiver<Chunk>,
+    /// Disconnected when the pool ends.
+    pub(crate) closing: Receiver<()>,
+    /// Readable when a job or the pool was stopped.
+    pub(crate) waker: Arc<OwnedFd>,
+}
+
+impl Slot {
+    pub(crate) fn new(id: u32, shared: Arc<Shared>, ears: Ears) -> Self {
+        Self { id, shared, ears, seat: None, lone: false, backlog: VecDeque::new(), delayed: Vec::new(), untold: None }
+    }
+
+    /// Whether it has a worker and nothing to do.
+    pub(crate) fn is_free(&self) -> bool {
+        self.seat.as_ref().is_some_and(|seat| seat.flight.is_empty())
+            && self.backlog.is_empty()
+            && self.delayed.is_empty()
+    }
+
+    /// Runs one item to its end, on the caller's thread: waking the slot's
+    /// own, and being woken by it, would take longer than most tasks.
+    pub(crate) fn carry(&mut self, task: Task) {
+        self.shared.idle.fetch_sub(1, Ordering::AcqRel);
+        self.lone = true;
+        self.backlog.push_back(Load::One(task));
+        while !self.shared.is_terminated() && !(self.backlog.is_empty() && self.delayed.is_empty()) {
+            self.work();
+            if let Some(due) = self.due().filter(|_| self.backlog.is_empty()) {
+                std::thread::sleep(due.saturating_duration_since(Instant::now()).min(LOOK));
+            }
+            self.undelay();
+        }
+        self.lone = false;
+        self.shared.idle.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// When the first delayed task is due.
+    fn due(&self) -> Option<Instant> {
+        self.delayed.iter().map(|(due, _)| *due).min()
     }
 
     fn undelay(&mut self) {
@@ -203,7 +247,7 @@ impl Slot {
                 self.shared.counts.died.fetch_add(1, Ordering::Relaxed);
                 let pause = self.shared.storm.died(words, &self.shared);
                 // Another start at once would only add to a storm.
-                let _closed = self.closing.recv_timeout(pause);
+                let _closed = self.ears.closing.recv_timeout(pause);
                 false
             }
         }
@@ -235,10 +279,10 @@ impl Slot {
         let most = self.shared.options.max_tasks_per_child.map_or(u64::MAX, std::num::NonZero::get);
         while let Some(seat) = self.seat.as_mut().filter(|seat| seat.given < most) {
             if self.backlog.is_empty() {
-                if seat.flight.len() >= seat.credit.window() || near_end(&self.shared, seat.flight.len()) {
+                if self.lone || seat.flight.len() >= seat.credit.window() || near_end(&self.shared, seat.flight.len()) {
                     break;
                 }
-                let Some(chunk) = take(&self.urgent, &self.queue) else { break };
+                let Some(chunk) = take(&self.ears.urgent, &self.ears.queue) else { break };
                 self.backlog.extend(chunk);
             }
             let Some(load) = self.backlog.front_mut() else { break };
@@ -298,7 +342,7 @@ impl Slot {
             .map(|(due, _)| due.saturating_duration_since(Instant::now()))
             .fold(timeout, Duration::min);
         let timeout = if self.untold.is_some() { timeout.min(TELL) } else { timeout };
-        let Ok(seen) = seat.link.poll(seat.process.socket(), self.waker.as_fd(), !blocked, timeout) else {
+        let Ok(seen) = seat.link.poll(seat.process.socket(), self.ears.waker.as_fd(), !blocked, timeout) else {
             self.bury(None);
             return;
         };

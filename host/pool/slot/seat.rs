@@ -10,6 +10,7 @@ use crate::pool::credit::Credit;
 use crate::pool::link::Link;
 use crate::pool::load::Load;
 use crate::pool::process::{Ended, Process};
+use crate::pool::scratch::ScratchDir;
 use crate::pool::slot::flight::Flight;
 use crate::pool::slot::watch::{Watch, now_ns};
 use crate::wire::frame::{FrameKind, VERSION};
@@ -37,7 +38,7 @@ pub(super) struct Seat {
     /// On the monotonic clock.
     pub(super) born: u64,
     /// Removed after the process: fields drop in order.
-    _scratch: Option<tempfile::TempDir>,
+    _scratch: Option<ScratchDir>,
 }
 
 /// Why there is no worker.
@@ -124,9 +125,9 @@ impl Seat {
 
 /// A private directory for the items' scratch files; the host's, so that it
 /// goes even when the worker is killed.
-fn scratch(shared: &Shared) -> io::Result<Option<tempfile::TempDir>> {
+fn scratch(shared: &Shared) -> io::Result<Option<ScratchDir>> {
     let wanted = shared.spec.capabilities.scratch.is_some();
-    wanted.then(|| tempfile::Builder::new().prefix("wpool-scratch-").tempdir()).transpose()
+    wanted.then(ScratchDir::make).transpose()
 }
 
 fn check_ready(payload: &[u8]) -> Result<(), NoWorker> {

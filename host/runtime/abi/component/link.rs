@@ -16,7 +16,7 @@ use crate::runtime::describe_component::grant;
 use crate::runtime::deterministic::VirtualClock;
 use crate::runtime::state::State;
 use crate::runtime::trap::HostStop;
-use crate::runtime::wasi::{Grants, MAX_HANDLES};
+use crate::runtime::wasi::{Grants, MAX_HANDLES, Recipe};
 use crate::wire::message::{Refusal, RunSetup};
 
 /// Interfaces in the version that the engine's WASI defines.
@@ -24,24 +24,43 @@ const MONOTONIC_CLOCK: &str = "wasi:clocks/monotonic-clock@0.2.12";
 const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
 const INSTANCE_NETWORK: &str = "wasi:sockets/instance-network@0.2.12";
 
-/// WASI of a component's store.
+/// WASI of a component's store. Its context is made at the first call: many
+/// tasks make none.
 #[derive(Default)]
 pub struct Wasi {
-    parts: Option<(WasiCtx, ResourceTable)>,
-    clock: Option<VirtualClock>,
+    recipe: Option<Recipe>,
+    made: Option<Box<Made>>,
     /// What the task may still write to files.
     pub budget: Budget,
+}
+
+struct Made {
+    context: WasiCtx,
+    table: ResourceTable,
+    clock: Option<VirtualClock>,
 }
 
 /// State of a component's store.
 pub type ComponentState = State<Wasi>;
 
 impl Wasi {
-    /// WASI over a context, with its virtual clock where it has one, for a
-    /// task that may write `max_write` bytes to files.
+    /// WASI of a task that may write `max_write` bytes to files.
     #[must_use]
-    pub fn new(context: WasiCtx, clock: Option<VirtualClock>, max_write: u64) -> Self {
-        Self { parts: Some((context, table())), clock, budget: Budget::new(max_write) }
+    pub fn new(recipe: Recipe, max_write: u64) -> Self {
+        Self { recipe: Some(recipe), made: None, budget: Budget::new(max_write) }
+    }
+}
+
+impl State<Wasi> {
+    /// The context; one that grants nothing where there is no recipe.
+    fn made(&mut self) -> &mut Made {
+        self.wasi.made.get_or_insert_with(|| {
+            let (context, clock) = match &self.wasi.recipe {
+                Some(recipe) => recipe.grants.context(&self.console, &recipe.args, recipe.index),
+                None => (WasiCtxBuilder::new().build(), None),
+            };
+            Box::new(Made { context, table: table(), clock })
+        })
     }
 }
 
@@ -52,10 +71,9 @@ fn table() -> ResourceTable {
 }
 
 impl WasiView for ComponentState {
-    /// The context; one that grants nothing where none was made.
     fn ctx(&mut self) -> WasiCtxView<'_> {
-        let (ctx, table) = self.wasi.parts.get_or_insert_with(|| (WasiCtxBuilder::new().build(), table()));
-        WasiCtxView { ctx, table }
+        let Made { context, table, .. } = self.made();
+        WasiCtxView { ctx: context, table }
     }
 }
 
@@ -141,7 +159,7 @@ fn deadline(
     when: impl FnOnce(&VirtualClock) -> u64,
 ) -> wasmtime::Result<Resource<DynPollable>> {
     let state = store.data_mut();
-    let clock = state.wasi.clock.clone().unwrap_or_default();
+    let clock = state.made().clock.clone().unwrap_or_default();
     let when_ns = when(&clock);
     let table = state.ctx().table;
     let deadline = table.push(Deadline { clock, when_ns })?;

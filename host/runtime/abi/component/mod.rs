@@ -33,7 +33,7 @@ use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
 use crate::runtime::state::State;
 use crate::runtime::threads;
 use crate::runtime::trap::{self, HostStop, Phase};
-use crate::runtime::wasi::Grants;
+use crate::runtime::wasi::{Grants, Recipe};
 use crate::wire::message::{Abi, Refusal, RunSetup, Target};
 use crate::wire::page::Page;
 
@@ -222,8 +222,8 @@ impl ComponentGuest {
     /// A new store and instance.
     fn fresh(&self, args: &[String], index: u64) -> Result<Live, Report> {
         let wasi = if self.wasi {
-            let (context, clock) = self.grants.context(&self.console, args, index);
-            Wasi::new(context, clock, self.limits.max_write)
+            let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index };
+            Wasi::new(recipe, self.limits.max_write)
         } else {
             Wasi::default()
         };
@@ -233,7 +233,10 @@ impl ComponentGuest {
         store.set_hostcall_fuel(self.hostcall_fuel);
         store.set_max_component_handles(MAX_COMPONENT_HANDLES);
         self.arm(&mut store).map_err(Report::failed)?;
-        match self.pre.instantiate(&mut store) {
+        self.page.set_initialising(true);
+        let instance = self.pre.instantiate(&mut store);
+        self.page.set_initialising(false);
+        match instance {
             Ok(instance) => Ok(Live { store, instance, limits: Arc::clone(&self.limits) }),
             Err(error) => {
                 let failure = trap::failure(&error, store.data(), &self.limits, Phase::Init);
