@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use wpool::capabilities::{Access, DirGrant};
 use wpool::error::Error;
+use wpool::limits::SandboxMode;
 use wpool::outcome::{Kind, Outcome};
 use wpool::pool::compile::{CompileOptions, prepare};
 use wpool::pool::module::Module;
@@ -307,6 +308,18 @@ fn workers_hold_only_what_they_were_sent() {
     // The socket twice, once for the flusher; and what the engine keeps open.
     assert_eq!(open, ["/dev/null", "/memfd:wpool-artifact (deleted)", "pagemap", "pipe", "socket", "socket"]);
     assert_eq!(std::fs::read(format!("/proc/{pid}/environ")).expect("environ"), b"");
+}
+
+#[test]
+fn off_leaves_the_walls_out_and_best_effort_does_not() {
+    for (sandbox, free) in [(SandboxMode::Off, true), (SandboxMode::BestEffort, false)] {
+        let options = PoolOptions { worker: probe(), sandbox, ..options(1) };
+        let pool = Pool::start(work(ANY, spec(Abi::Core, "run")), options).expect("pool");
+        let outcomes = pool.outcomes([item(0, "\"read /etc/passwd\"")], MapOptions::default()).expect("job");
+        let outcomes: Vec<_> = outcomes.collect();
+        assert_eq!(outcomes[0].kind() == Kind::Ok, free, "{sandbox:?}: {:?}", outcomes[0].result);
+        assert_eq!(is_dead(&outcomes[0]), !free, "{sandbox:?}");
+    }
 }
 
 #[test]
