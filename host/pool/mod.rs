@@ -421,8 +421,8 @@ impl Shared {
 
     /// What a feeder holds while it waits for more input.
     pub(crate) fn gathered(&self) -> Option<Chunk> {
-        let chunks = self.feeders().iter().map(|job| job.gathering().take(job).0).find(|chunk| !chunk.is_empty());
-        chunks
+        let jobs = self.feeders();
+        jobs.iter().map(|job| job.gathering().take(job).0).find(|chunk| !chunk.is_empty())
     }
 
     /// Feeder: waits for room in the queue. Gives the chunk back when the

@@ -25,6 +25,9 @@ const WORD: usize = size_of::<u64>();
 #[derive(Debug)]
 struct Header {
     running: AtomicU64,
+    /// The last ticket that was to start; unlike `running` it stays when that
+    /// one is done.
+    begun: AtomicU64,
     started_ns: AtomicU64,
     finished: AtomicU64,
     stop: AtomicU64,
@@ -171,9 +174,10 @@ impl Page {
         header.memory_refused.store(0, Ordering::Relaxed);
         header.initialising.store(0, Ordering::Relaxed);
         header.started_ns.store(now_ns, Ordering::Relaxed);
+        header.running.store(ticket, Ordering::Release);
         // Store-load order against the host's `take_back`: either the host
-        // sees this ticket as running, or we see its stop.
-        header.running.swap(ticket, Ordering::SeqCst);
+        // sees this ticket as begun, or we see its stop.
+        header.begun.swap(ticket, Ordering::SeqCst);
         header.stop.load(Ordering::SeqCst) < ticket
     }
 
@@ -184,14 +188,14 @@ impl Page {
         header.running.store(0, Ordering::Release);
     }
 
-    /// Host: forbids the worker to start tickets up to `last`; returns the
-    /// ticket that runs. Tickets after that one are the host's again, those
-    /// between are handed back.
+    /// Host: forbids the worker to start tickets up to `last`; returns the last
+    /// one that it has begun, or was about to. Tickets after that one are the
+    /// host's again; the others are answered or handed back.
     #[must_use]
     pub fn take_back(&self, last: u64) -> u64 {
         let header = self.header();
         header.stop.swap(last, Ordering::SeqCst);
-        header.running.load(Ordering::SeqCst)
+        header.begun.load(Ordering::SeqCst)
     }
 
     /// The running ticket (0 for none) and its start on the monotonic clock.

@@ -16,5 +16,6 @@ mod guests;
 mod liar;
 mod lockdown;
 mod readme;
+mod runs;
 mod support;
 mod tidy;

@@ -69,11 +69,8 @@ impl Slot {
     /// Takes the items back that the worker has not started.
     fn take_back(&mut self) {
         let Some(seat) = self.seat.as_mut() else { return };
-        let running = seat.page.take_back(seat.flight.last());
-        // A page that shows nothing running must not make the host lose the
-        // first item: the worker may be between two.
-        let running = running.max(seat.flight.first().unwrap_or(0));
-        let taken = seat.flight.take_back(running);
+        let begun = seat.page.take_back(seat.flight.last());
+        let taken = seat.flight.take_back(begun);
         seat.given -= taken.len() as u64;
         let (kept, waiting): (Vec<_>, Vec<_>) = self.backlog.drain(..).partition(|load| load.deaths() > 0);
         self.backlog.extend(kept);

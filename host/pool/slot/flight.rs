@@ -163,11 +163,11 @@ impl Flight {
         Some(task)
     }
 
-    /// Takes back every task after the running one.
-    pub(super) fn take_back(&mut self, running: u64) -> Vec<Task> {
+    /// Takes back every task after the last one that was begun.
+    pub(super) fn take_back(&mut self, begun: u64) -> Vec<Task> {
         self.part();
         let mut taken = Vec::new();
-        for entry in self.entries.iter_mut().filter(|entry| entry.ticket > running) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.ticket > begun) {
             if let Some(Load::One(task)) = entry.load.take() {
                 taken.push(task);
             }

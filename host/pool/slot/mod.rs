@@ -169,7 +169,7 @@ impl Slot {
         self.shared.idle.fetch_sub(1, Ordering::AcqRel);
         self.lone = true;
         self.backlog.push_back(Load::One(task));
-        while !self.shared.is_terminated() && !(self.backlog.is_empty() && self.delayed.is_empty()) {
+        while !(self.shared.is_terminated() || self.backlog.is_empty() && self.delayed.is_empty()) {
             self.work();
             if let Some(due) = self.due().filter(|_| self.backlog.is_empty()) {
                 std::thread::sleep(due.saturating_duration_since(Instant::now()).min(LOOK));
