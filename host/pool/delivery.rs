@@ -3,11 +3,8 @@
 
 use std::time::{Duration, UNIX_EPOCH};
 
-use bytes::Bytes;
-
 use crate::outcome::{Captured, Form, Outcome, Usage, Value};
-use crate::wire::report::Plain;
-use crate::wire::run::{MAX_BYTES, MAX_ITEMS, Mark, Values};
+use crate::wire::run::{Mark, Values};
 
 /// Values of consecutive items that one worker ran.
 #[derive(Clone, Debug)]
@@ -127,67 +124,5 @@ impl Iterator for Cursor {
             captured: Captured::default(),
             tag: None,
         })
-    }
-}
-
-/// Values that came in frames of their own, put together again.
-#[derive(Debug)]
-pub struct Joiner {
-    index: u64,
-    worker: u32,
-    form: Form,
-    started_us: u64,
-    peak_memory: u64,
-    marks: Vec<Mark>,
-    bytes: Vec<u8>,
-}
-
-impl Joiner {
-    /// Starts with one value.
-    #[must_use]
-    pub fn new(worker: u32, plain: &Plain<'_>) -> Self {
-        let Plain { index, started_us, peak_memory, form, .. } = *plain;
-        let mut new = Self {
-            index,
-            worker,
-            form,
-            started_us,
-            peak_memory,
-            marks: Vec::with_capacity(64),
-            bytes: Vec::with_capacity(plain.value.len() * 64),
-        };
-        new.put(plain);
-        new
-    }
-
-    fn put(&mut self, plain: &Plain<'_>) {
-        self.bytes.extend_from_slice(plain.value);
-        self.marks.push(Mark { end: self.bytes.len() as u32, wall_ns: plain.wall_ns });
-    }
-
-    /// Adds a value if it is the next one and like the others.
-    pub fn add(&mut self, plain: &Plain<'_>) -> bool {
-        let fits = self.index + self.marks.len() as u64 == plain.index
-            && self.form == plain.form
-            && self.peak_memory == plain.peak_memory
-            && self.marks.len() < MAX_ITEMS
-            && self.bytes.len() < MAX_BYTES;
-        if fits {
-            self.put(plain);
-        }
-        fits
-    }
-
-    /// Values so far.
-    #[must_use]
-    pub fn len(&self) -> usize {
-        self.marks.len()
-    }
-
-    /// The values.
-    #[must_use]
-    pub fn finish(self) -> Finished {
-        let Self { index, worker, form, started_us, peak_memory, marks, bytes } = self;
-        Finished { index, worker, values: Values { form, started_us, peak_memory, marks, bytes: Bytes::from(bytes) } }
     }
 }

@@ -8,7 +8,7 @@ use bytes::{Buf, BufMut, Bytes};
 use crate::outcome::{Captured, Failure, Form, Kind, Usage, Value};
 use crate::wire::frame::{FrameKind, HEADER, Head};
 use crate::wire::message::ItemForm;
-use crate::wire::run::{MAX_ITEM, item_flags, item_form};
+use crate::wire::run::{item_flags, item_form};
 
 const FORM: u8 = 0b11;
 const TASK_PATH: u8 = 1 << 2;
@@ -133,37 +133,6 @@ pub fn put_report(out: &mut Vec<u8>, mut head: Head, figures: &Figures<'_>, resu
     }
     let length = (out.len() - at - HEADER) as u32;
     out[at + 4..at + 8].copy_from_slice(&length.to_le_bytes());
-}
-
-/// A value without anything else worth a word.
-#[derive(Clone, Copy, Debug)]
-pub struct Plain<'a> {
-    /// Its item's index in the input.
-    pub index: u64,
-    /// When its task started, in microseconds since the epoch.
-    pub started_us: u64,
-    /// How long it took.
-    pub wall_ns: u32,
-    /// Its peak of memory, in bytes.
-    pub peak_memory: u64,
-    /// What the value is.
-    pub form: Form,
-    /// The value.
-    pub value: &'a [u8],
-}
-
-/// Reads the most common report without building it; `None` for any other. Its
-/// index is the head's: a claim.
-#[must_use]
-pub fn read_plain<'a>(head: &Head, mut payload: &'a [u8]) -> Option<Plain<'a>> {
-    if head.flags & !FORM != 0 || payload.len() < REPORT || payload.len() > REPORT + MAX_ITEM {
-        return None;
-    }
-    let form = value_form(head.flags)?;
-    let (started_us, wall_ns) = (payload.get_u64_le(), payload.get_u64_le());
-    let (cpu_ns, peak_memory) = (payload.get_u64_le(), payload.get_u64_le());
-    let wall_ns = u32::try_from(wall_ns).ok().filter(|_| cpu_ns == wall_ns)?;
-    Some(Plain { index: head.index, started_us, wall_ns, peak_memory, form, value: payload })
 }
 
 fn value_form(flags: u8) -> Option<Form> {

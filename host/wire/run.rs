@@ -116,6 +116,23 @@ pub struct Values {
     pub bytes: Bytes,
 }
 
+impl Values {
+    /// Takes the first `count` values out.
+    #[must_use]
+    pub fn split_front(&mut self, count: usize) -> Self {
+        let rest = self.marks.split_off(count.min(self.marks.len()));
+        let marks = std::mem::replace(&mut self.marks, rest);
+        let end = marks.last().map_or(0, |mark| mark.end);
+        let wall_ns: u64 = marks.iter().map(|mark| u64::from(mark.wall_ns)).sum();
+        let front = Self { marks, bytes: self.bytes.split_to((end as usize).min(self.bytes.len())), ..*self };
+        for mark in &mut self.marks {
+            mark.end -= end;
+        }
+        self.started_us = self.started_us.saturating_add(wall_ns / 1000);
+        front
+    }
+}
+
 /// Appends a frame of values; `head` has the first one's ticket.
 pub fn put_values(
     out: &mut Vec<u8>,
@@ -210,6 +227,20 @@ mod tests {
             let (head, payload) = framed(&out);
             let read = read_values(&head, payload).expect("values");
             prop_assert_eq!(read, Values { form: Form::Text, started_us: 7, peak_memory: 8, marks, bytes: bytes.into() });
+        }
+
+        #[test]
+        fn values_are_the_same_in_two_parts(values in prop::collection::vec(any::<u8>(), 1..50), count in 0..60_usize) {
+            let marks = (1..).zip(&values).map(|(end, wall)| Mark { end, wall_ns: u32::from(*wall) * 1000 }).collect();
+            let mut rest = Values { form: Form::Json, started_us: 5, peak_memory: 0, marks, bytes: values.clone().into() };
+            let front = rest.split_front(count);
+            prop_assert_eq!([&front.bytes[..], &rest.bytes[..]].concat(), values.clone());
+            prop_assert_eq!(front.marks.len(), count.min(values.len()));
+            prop_assert!(front.marks.iter().chain(&rest.marks).zip(&values).all(|(mark, wall)| mark.wall_ns / 1000 == u32::from(*wall)));
+            for part in [&front, &rest] {
+                prop_assert_eq!(part.marks.last().map_or(0, |mark| mark.end as usize), part.bytes.len());
+            }
+            prop_assert_eq!(rest.started_us, 5 + values[..front.marks.len()].iter().map(|wall| u64::from(*wall)).sum::<u64>());
         }
 
         #[test]

@@ -59,7 +59,7 @@ impl Replies {
         &mut self.frames
     }
 
-    /// Adds the value of an item of a run; how much is gathered now.
+    /// Adds the value of an item; how much is gathered now.
     pub(super) fn put(&mut self, head: &Head, common: &Common, value: &[u8]) -> usize {
         let follows = self.open.as_ref().is_some_and(|open| {
             open.head.ticket + self.marks.len() as u64 == head.ticket
@@ -77,7 +77,7 @@ impl Replies {
     }
 
     /// Ends the frame of values in the making.
-    pub(super) fn close(&mut self) {
+    fn close(&mut self) {
         let Some(Open { head, form, started_us, peak_memory }) = self.open.take() else { return };
         put_values(&mut self.frames, &head, form, started_us, peak_memory, &self.marks, &self.values);
         self.marks.clear();

@@ -87,13 +87,11 @@ impl<R: Runner> Server<'_, R> {
         let form = item_form(head.flags).ok_or_else(lie)?;
         for item in Items::read(payload).ok_or_else(lie)? {
             let task = TaskInput { function: head.function, index: head.index, item, form, path: None };
-            self.one(&head, Some(&task), true, clock, out);
+            self.one(&head, Some(&task), clock, out);
             self.after(clock)?;
             head.ticket += 1;
             head.index += 1;
         }
-        // The host keeps runs apart.
-        self.outbox.replies().close();
         Ok(())
     }
 
@@ -129,11 +127,11 @@ impl<R: Runner> Server<'_, R> {
             let (item, form, path) = (parts.item, parts.form, parts.path);
             TaskInput { function: head.function, index: head.index, item, form, path }
         });
-        self.one(head, task.as_ref(), false, clock, out);
+        self.one(head, task.as_ref(), clock, out);
     }
 
     /// Runs one task, or hands it back where the host has asked for it.
-    fn one(&mut self, head: &Head, task: Option<&TaskInput<'_>>, of_run: bool, clock: &mut Clock, out: &mut Vec<u8>) {
+    fn one(&mut self, head: &Head, task: Option<&TaskInput<'_>>, clock: &mut Clock, out: &mut Vec<u8>) {
         if !self.page.start(head.ticket, clock.now_ns()) {
             let returned = Head { kind: FrameKind::Returned, length: 0, ..*head };
             returned.put(self.outbox.replies().frames());
@@ -148,7 +146,7 @@ impl<R: Runner> Server<'_, R> {
         };
         let (wall, cpu) = clock.end();
         let times = Times { started, wall, cpu };
-        self.gathered = match self.common(&report, &times, out).filter(|_| of_run) {
+        self.gathered = match self.common(&report, &times, out) {
             Some(common) => self.outbox.replies().put(head, &common, out),
             None => self.report(head, report, &times, out),
         };

@@ -97,6 +97,15 @@ impl Flight {
         }
     }
 
+    /// How many items of the run that the worker works on are unanswered, if
+    /// `ticket` is the first of them.
+    pub(super) fn run_length(&self, ticket: u64) -> Option<usize> {
+        match self.entries.front() {
+            Some(Entry { ticket: first, load: Some(Load::Many(run)) }) if *first == ticket => Some(run.len()),
+            _ => None,
+        }
+    }
+
     /// The worker answered the next `count` items of the run that it works on,
     /// from `ticket` on. `None` when there is no such run.
     pub(super) fn finish_run(&mut self, ticket: u64, count: usize) -> Option<Answered> {

@@ -9,25 +9,22 @@ use bytes::Bytes;
 
 use crate::outcome::Outcome;
 use crate::pool::Shared;
-use crate::pool::delivery::{Cursor, Delivery, Finished, Joiner};
+use crate::pool::delivery::{Cursor, Delivery, Finished};
 use crate::pool::job::Job;
 use crate::pool::load::{Load, Task};
 use crate::pool::slot::death::Cause;
-use crate::pool::slot::flight::Answered;
 use crate::pool::slot::seat::Seat;
 use crate::pool::slot::watch::now_ns;
 use crate::pool::slot::{Slot, TELL};
 use crate::wire::frame::{FrameKind, Head};
-use crate::wire::report::{Plain, TaskReport, read_plain, read_report};
-use crate::wire::run::{Values, read_values};
+use crate::wire::report::{TaskReport, read_report};
+use crate::wire::run::read_values;
 
 /// Deliveries to one job, gathered while replies are read.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     job: Option<Arc<Job>>,
     deliveries: Vec<(u64, Delivery)>,
-    /// Values that came one by one, and the first one's position.
-    joiner: Option<(u64, Joiner)>,
 }
 
 impl Batch {
@@ -37,21 +34,7 @@ impl Batch {
 
     fn put(&mut self, job: Arc<Job>, position: u64, delivery: Delivery) {
         self.turn_to(job);
-        self.join();
         self.deliveries.push((position, delivery));
-    }
-
-    /// Adds a value that came in a frame of its own.
-    fn add_plain(&mut self, answered: Answered, worker: u32, plain: &Plain<'_>) {
-        self.turn_to(answered.job);
-        if let Some((first, joiner)) = &mut self.joiner
-            && *first + joiner.len() as u64 == answered.position
-            && joiner.add(plain)
-        {
-            return;
-        }
-        self.join();
-        self.joiner = Some((answered.position, Joiner::new(worker, plain)));
     }
 
     fn turn_to(&mut self, job: Arc<Job>) {
@@ -61,23 +44,15 @@ impl Batch {
         }
     }
 
-    fn join(&mut self) {
-        if let Some((position, joiner)) = self.joiner.take() {
-            self.deliveries.push((position, Delivery::Many(joiner.finish())));
-        }
-    }
-
     /// Delivers what is held of a job that has more in the same worker; gives
     /// back the job that is to be told soon.
     fn deliver_some(&mut self) -> Option<Arc<Job>> {
-        self.join();
         let job = self.job.take()?;
         job.deliver_some(self.deliveries.drain(..));
         Some(job)
     }
 
     pub(super) fn deliver(&mut self) {
-        self.join();
         if let Some(job) = &self.job
             && !self.deliveries.is_empty()
         {
@@ -134,7 +109,7 @@ impl Slot {
                 Err(_too_long) => return false,
             };
             let honest = match head.kind {
-                FrameKind::Done => self.done_plain(&head, &payload, batch) || self.done(&head, payload, batch),
+                FrameKind::Done => self.done(&head, payload, batch),
                 FrameKind::Values => self.values(&head, payload, batch),
                 FrameKind::Returned => self.returned(&head),
                 FrameKind::Setup
@@ -151,52 +126,39 @@ impl Slot {
         true
     }
 
-    /// The common report of an item that came to the worker in a run; false
-    /// where it is another.
-    fn done_plain(&mut self, head: &Head, payload: &[u8], batch: &mut Batch) -> bool {
-        let Some(seat) = self.seat.as_mut() else { return false };
-        let Some(mut plain) = read_plain(head, payload) else { return false };
-        if plain.value.len() as u64 > self.shared.spec.limits.max_result {
-            return false;
-        }
-        let Some(answered) = seat.flight.finish_run(head.ticket, 1) else { return false };
-        plain.index = answered.index;
-        seat.account(1, plain.wall_ns.into(), plain.value.len(), &self.shared);
-        batch.add_plain(answered, self.id, &plain);
-        true
-    }
-
-    /// The values of several items of a run.
+    /// The values of consecutive items.
     fn values(&mut self, head: &Head, payload: Bytes, batch: &mut Batch) -> bool {
-        let Some(seat) = self.seat.as_mut() else { return false };
-        let Some(values) = read_values(head, payload) else { return false };
+        let Some(mut values) = read_values(head, payload) else { return false };
         let limits = &self.shared.spec.limits;
         let ends = values.marks.iter().map(|mark| mark.end);
         let starts = std::iter::once(0).chain(ends.clone());
         if starts.zip(ends).any(|(start, end)| u64::from(end - start) > limits.max_result) {
             return false;
         }
-        let count = values.marks.len();
-        let Some(answered) = seat.flight.finish_run(head.ticket, count) else {
-            return self.parted(head.ticket, values, batch);
-        };
-        let wall = values.marks.iter().map(|mark| u64::from(mark.wall_ns)).sum();
-        seat.account(count as u64, wall, values.bytes.len(), &self.shared);
-        let finished = Finished { index: answered.index, worker: self.id, values };
-        batch.put(answered.job, answered.position, Delivery::Many(finished));
-        true
-    }
-
-    /// The values of a run that the host has since made into tasks.
-    fn parted(&mut self, ticket: u64, values: Values, batch: &mut Batch) -> bool {
-        let Some(seat) = self.seat.as_mut() else { return false };
-        let finished = Finished { index: 0, worker: self.id, values };
-        for (ticket, outcome) in (ticket..).zip(Cursor::new(finished)) {
-            let Some(task) = seat.flight.finish(ticket) else { return false };
-            let size = outcome.result.as_ref().map_or(0, |value| value.bytes.len());
-            seat.account(1, outcome.usage.wall.as_nanos() as u64, size, &self.shared);
-            let outcome = Outcome { index: task.index, attempts: task.attempts + 1, ..outcome };
-            batch.add(task.job, task.position, outcome);
+        let mut ticket = head.ticket;
+        while let Some(seat) = self.seat.as_mut().filter(|_| !values.marks.is_empty()) {
+            let count = seat.flight.run_length(ticket).unwrap_or(1).min(values.marks.len());
+            let part = values.split_front(count);
+            let wall = part.marks.iter().map(|mark| u64::from(mark.wall_ns)).sum();
+            let size = part.bytes.len();
+            let finished = Finished { index: 0, worker: self.id, values: part };
+            match seat.flight.finish_run(ticket, count) {
+                Some(answered) => {
+                    let finished = Finished { index: answered.index, ..finished };
+                    batch.put(answered.job, answered.position, Delivery::Many(finished));
+                }
+                // The host has made the run into tasks since.
+                None => match (seat.flight.finish(ticket), Cursor::new(finished).next()) {
+                    (Some(task), Some(outcome)) => {
+                        let outcome = Outcome { index: task.index, attempts: task.attempts + 1, ..outcome };
+                        let outcome = Outcome { tag: task.tag, ..outcome };
+                        batch.add(task.job, task.position, outcome);
+                    }
+                    _ => return false,
+                },
+            }
+            seat.account(count as u64, wall, size, &self.shared);
+            ticket += count as u64;
         }
         true
     }
