@@ -20,7 +20,8 @@ pub struct Capabilities {
 /// One granted directory.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DirGrant {
-    /// Directory on the host.
+    /// Directory on the host: an absolute path without dots and symbolic
+    /// links, as [`std::fs::canonicalize`] gives it.
     pub host: PathBuf,
     /// The path under which the guest sees it.
     pub guest: String,

@@ -37,6 +37,7 @@ pub mod cli;
 pub mod describe;
 pub mod error;
 pub mod escape;
+pub mod layer;
 pub mod limits;
 pub mod outcome;
 pub mod placeholder;

@@ -52,7 +52,7 @@ fn hello(host: impl AsFd, setup: &RunSetup) -> io::Result<()> {
         std::process::abort();
     }
     let version = if name == "other-version" { VERSION + 1 } else { VERSION };
-    let payload = serde_json::to_vec(&Ready { version, layers: Vec::new() })?;
+    let payload = serde_json::to_vec(&Ready { version, layers: Vec::new(), missing: Vec::new() })?;
     let mut bytes = Vec::new();
     Head::control(FrameKind::Ready, payload.len() as u32).put(&mut bytes);
     bytes.extend_from_slice(&payload);

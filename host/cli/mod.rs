@@ -2,6 +2,7 @@
 
 pub mod args;
 pub mod compile;
+pub mod doctor;
 pub mod env;
 pub mod generate;
 pub mod input;
@@ -42,6 +43,7 @@ pub fn main() -> ExitCode {
         Command::Run(args) => ExitCode::from(run::run(&args)),
         Command::Inspect(args) => told(inspect::inspect(&args), &args.messages),
         Command::Compile(args) => told(compile::compile(&args), &args.messages),
+        Command::Doctor(args) => told(doctor::doctor(&args), &args.messages),
         Command::Generate(args) => told(generate::generate(&args), &MessageArgs::default()),
     }
 }

@@ -25,7 +25,7 @@ use crate::pool::module::Module;
 const VERSION: u32 = 1;
 
 /// The wasmtime that makes the artifacts; it refuses those of another.
-const WASMTIME: &str = "48.0.8";
+pub const WASMTIME: &str = "48.0.8";
 
 /// What all artifacts together may take; the longest unused go first.
 const CAPACITY: u64 = 4 * GIB;

@@ -36,7 +36,8 @@ impl ScratchDir {
     /// As the system reports them.
     pub fn make() -> io::Result<Self> {
         static SWEPT: Once = Once::new();
-        let temporary = std::env::temp_dir();
+        // Workers follow no links on their way to it.
+        let temporary = std::env::temp_dir().canonicalize()?;
         SWEPT.call_once(|| sweep(&temporary));
         Self::make_in(&temporary)
     }

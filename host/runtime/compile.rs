@@ -38,6 +38,21 @@ pub fn compile(file: &[u8], setup: &CompileSetup) -> Result<(Description, Vec<u8
     }
 }
 
+/// Starts the threads that the engine compiles on, and waits until each has
+/// reported in. To be called after what binds only the calling thread
+/// (landlock) and before what forbids new threads (seccomp).
+///
+/// # Errors
+/// When the system gives no threads.
+pub fn start_compiler_threads() -> Result<(), Refusal> {
+    let builder = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("wpool-compile-{number}"));
+    builder
+        .build_global()
+        .map_err(|error| Refusal::machine(format!("cannot start the compiler's threads: {error}")))?;
+    rayon::broadcast(|_| ());
+    Ok(())
+}
+
 fn compile_core(binary: &[u8], setup: &CompileSetup) -> Result<(Description, Vec<u8>), Refusal> {
     validate(binary, setup.features, false)?;
     let description = sized(describe::core(binary)?)?;

@@ -20,7 +20,7 @@ pub mod trap;
 pub mod validate;
 pub mod wasi;
 
-pub use compile::compile;
+pub use compile::{compile, start_compiler_threads};
 pub use instance::{Guest, Report, TaskInput};
 
 #[cfg(test)]

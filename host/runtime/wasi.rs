@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use rustix::fs::{AtFlags, CWD};
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
@@ -12,6 +13,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 use crate::capabilities::{Access, Capabilities};
 use crate::runtime::console::{Console, Output, Stdin};
 use crate::runtime::deterministic::{SeededRng, VirtualClock};
+use crate::sandbox::granted;
 use crate::wire::message::Refusal;
 use crate::wire::page::Stream;
 
@@ -158,8 +160,14 @@ impl Grants {
 }
 
 fn preopen(builder: &mut WasiCtxBuilder, host: &Path, guest: &str, rights: FsPerms) -> Result<(), Refusal> {
-    let opened = builder.preopened_dir(host, guest, rights);
-    opened.map(|_| ()).map_err(|error| Refusal::machine(format!("cannot open directory {}: {error}", host.display())))
+    use std::os::fd::AsRawFd;
+
+    let refused =
+        |error: &dyn std::fmt::Display| Refusal::machine(format!("cannot open directory {}: {error}", host.display()));
+    let directory = granted::open(host).map_err(|error| refused(&error))?;
+    // By the descriptor: it cannot have become another directory since.
+    let path = format!("/proc/self/fd/{}", directory.as_raw_fd());
+    builder.preopened_dir(path, guest, rights).map(|_| ()).map_err(|error| refused(&error))
 }
 
 impl Scratch {
@@ -174,7 +182,8 @@ impl Scratch {
             if entry.file_type()?.is_dir() {
                 std::fs::remove_dir_all(entry.path())?;
             } else {
-                std::fs::remove_file(entry.path())?;
+                // Not by std: its `unlink` is no call that workers may make.
+                rustix::fs::unlinkat(CWD, entry.path(), AtFlags::empty())?;
             }
         }
         Ok(())

@@ -213,6 +213,18 @@ pub struct Ready {
     pub version: u32,
     /// Layers of the lock-down that were applied.
     pub layers: Vec<String>,
+    /// Layers that could not be had.
+    #[serde(default)]
+    pub missing: Vec<MissingLayer>,
+}
+
+/// A layer of the lock-down that this system does not give.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingLayer {
+    /// Its name.
+    pub layer: String,
+    /// What the system said.
+    pub why: String,
 }
 
 /// A compile worker's success.

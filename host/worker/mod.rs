@@ -9,12 +9,13 @@ mod tests;
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::runtime::Guest;
-use crate::sandbox::Lockdown;
+use crate::outcome::Form;
+use crate::runtime::{Guest, Report, TaskInput};
+use crate::sandbox::{Allowance, Lockdown, View};
 use crate::wire::frame::{Decoder, FrameKind, HEADER, Head, VERSION};
 use crate::wire::message::{CompileSetup, Compiled, Ready, Refusal, RunSetup, Setup};
 use crate::wire::page::Page;
@@ -30,6 +31,10 @@ const MAX_SETUP: u32 = 64 << 20;
 /// Seconds of processor time that a compile worker gets per second of its
 /// wall limit: it compiles on several threads.
 const COMPILE_THREADS: u64 = 64;
+
+/// What a stand-in does with an item, or with a module to compile, and the
+/// JSON text that it gives back.
+pub type Act = fn(&[u8]) -> String;
 
 /// What arrives before anything else: the set-up and its descriptors.
 struct Orders {
@@ -50,6 +55,18 @@ pub fn run_if_requested() -> Option<ExitCode> {
 /// The whole life of a worker, over its standard input.
 #[must_use]
 pub fn main() -> ExitCode {
+    live(None)
+}
+
+/// The whole life of a stand-in: a worker in every respect, lock-down
+/// included, that does not run its guest and does not compile, but acts. For
+/// tests of the lock-down from inside.
+#[must_use]
+pub fn main_acting(act: Act) -> ExitCode {
+    live(Some(act))
+}
+
+fn live(act: Option<Act>) -> ExitCode {
     let stdin = io::stdin();
     let host = stdin.as_fd();
     // Else process lists show the name of the link it was started by.
@@ -62,10 +79,8 @@ pub fn main() -> ExitCode {
         Err(_) => return ExitCode::from(2),
     };
     let done = match orders.setup {
-        Setup::Compile(setup) => compile(host, &setup, orders.descriptors),
-        Setup::Run(setup) => {
-            on_guest_thread(setup.task.limits.stack, || run(host, &setup, orders.descriptors, orders.decoder))
-        }
+        Setup::Compile(setup) => compile(host, &setup, orders.descriptors, act),
+        Setup::Run(setup) => run(host, &setup, orders.descriptors, orders.decoder, act),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -126,15 +141,32 @@ fn next_file(descriptors: &mut impl Iterator<Item = OwnedFd>) -> Result<File, Re
     descriptors.next().map(File::from).ok_or_else(|| Refusal::machine("the set-up came without its descriptors"))
 }
 
+/// The descriptors that a worker keeps: its standard streams and what was sent.
+fn kept(descriptors: &[OwnedFd]) -> Vec<RawFd> {
+    [0, 1, 2].into_iter().chain(descriptors.iter().map(AsRawFd::as_raw_fd)).collect()
+}
+
 /// Compiles one module: bytes from the first descriptor, artifact into the
 /// second.
-fn compile(host: BorrowedFd<'_>, setup: &CompileSetup, descriptors: Vec<OwnedFd>) -> Result<(), Refusal> {
+fn compile(
+    host: BorrowedFd<'_>,
+    setup: &CompileSetup,
+    descriptors: Vec<OwnedFd>,
+    act: Option<Act>,
+) -> Result<(), Refusal> {
+    let mut lockdown = Lockdown::begin(setup.sandbox, setup.host, &kept(&descriptors))?;
     let mut descriptors = descriptors.into_iter();
     let (module, artifact) = (next_file(&mut descriptors)?, next_file(&mut descriptors)?);
-    let mut lockdown = Lockdown::begin(setup.sandbox, setup.host)?;
-    let cpu = setup.limits.timeout.as_secs().saturating_mul(COMPILE_THREADS).max(COMPILE_THREADS);
-    lockdown.finish_compile(setup.limits.memory, cpu)?;
+    let nothing = View::default();
+    lockdown.isolate(&nothing)?;
     let bytes = read_whole(&module, setup.limits.max_module)?;
+    lockdown.close_files(&nothing)?;
+    crate::runtime::start_compiler_threads()?;
+    let cpu = setup.limits.timeout.as_secs().saturating_mul(COMPILE_THREADS).max(COMPILE_THREADS);
+    lockdown.seal_compile(setup.limits.memory, cpu)?;
+    if let Some(act) = act {
+        return Err(Refusal::module(act(&bytes)));
+    }
     let (description, code) = crate::runtime::compile(&bytes, setup)?;
     write_whole(&artifact, &code)
         .map_err(|error| Refusal::machine(format!("cannot write the compiled module: {error}")))?;
@@ -162,29 +194,53 @@ fn write_whole(file: &File, bytes: &[u8]) -> io::Result<()> {
 }
 
 /// Loads the artifact and runs tasks until the socket ends.
-fn run(host: BorrowedFd<'_>, setup: &RunSetup, descriptors: Vec<OwnedFd>, decoder: Decoder) -> Result<(), Refusal> {
+fn run(
+    host: BorrowedFd<'_>,
+    setup: &RunSetup,
+    descriptors: Vec<OwnedFd>,
+    decoder: Decoder,
+    act: Option<Act>,
+) -> Result<(), Refusal> {
+    let mut lockdown = Lockdown::begin(setup.sandbox, setup.host, &kept(&descriptors))?;
     let mut descriptors = descriptors.into_iter();
-    let (page, artifact) = (next_file(&mut descriptors)?, next_file(&mut descriptors)?);
-    let limits = &setup.task.limits;
-    let mut lockdown = Lockdown::begin(setup.sandbox, setup.host)?;
-    let page = Page::map(page.as_fd(), limits.max_captured)
+    let (page_file, artifact) = (next_file(&mut descriptors)?, next_file(&mut descriptors)?);
+    let (limits, grants) = (&setup.task.limits, &setup.task.capabilities);
+    let view = View::of(grants, setup.scratch.as_deref());
+    lockdown.isolate(&view)?;
+    let page = Page::map(page_file.as_fd(), limits.max_captured)
         .map(Arc::new)
         .map_err(|error| Refusal::machine(format!("cannot map the shared page: {error}")))?;
     let guest = Guest::load(&artifact, setup, Arc::clone(&page), setup.scratch.as_deref())?;
-    drop(artifact);
-    let _threads = guest.start_threads()?;
-    let outbox =
-        Outbox::start(host).map_err(|error| Refusal::machine(format!("cannot start the worker's threads: {error}")))?;
-    let grants = &setup.task.capabilities;
-    let writes = grants.side_effects() || grants.scratch.is_some();
-    let payloads = limits.max_item.saturating_mul(2).saturating_add(limits.max_result.saturating_mul(4));
-    lockdown.finish_run(limits.memory, payloads, writes)?;
-    let ready = Ready { version: VERSION, layers: lockdown.layers() };
-    answer(host, FrameKind::Ready, &ready).map_err(host_gone)?;
-    let prompt = grants.side_effects();
-    let mut server =
-        serve::Server { runner: guest, page: &page, outbox: &outbox, limits, prompt, decoder, gathered: 0 };
-    // An error is the end of the host; the end of this process follows.
-    let _gone = server.serve(host);
-    Ok(())
+    // What is mapped needs no descriptor.
+    drop((page_file, artifact));
+    lockdown.close_files(&view)?;
+    on_guest_thread(limits.stack, move || {
+        let _threads = guest.start_threads()?;
+        let outbox = Outbox::start(host)
+            .map_err(|error| Refusal::machine(format!("cannot start the worker's threads: {error}")))?;
+        let payloads = limits.max_item.saturating_mul(2).saturating_add(limits.max_result.saturating_mul(4));
+        lockdown.seal_run(&view, Allowance { guest: limits.memory, payloads })?;
+        let ready = Ready { version: VERSION, layers: lockdown.layers(), missing: lockdown.into_missing() };
+        answer(host, FrameKind::Ready, &ready).map_err(host_gone)?;
+        let prompt = grants.side_effects();
+        let (page, outbox) = (&*page, &outbox);
+        // An error is the end of the host; the end of this process follows.
+        let _gone = match act {
+            None => serve::Server { runner: guest, page, outbox, limits, prompt, decoder, gathered: 0 }.serve(host),
+            Some(act) => {
+                serve::Server { runner: Acting(act), page, outbox, limits, prompt, decoder, gathered: 0 }.serve(host)
+            }
+        };
+        Ok(())
+    })
+}
+
+/// Runs tasks in place of a guest.
+struct Acting(Act);
+
+impl serve::Runner for Acting {
+    fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
+        out.extend_from_slice(self.0(task.item).as_bytes());
+        Report { result: Ok(Form::Json), fuel: None, peak_memory: 0, stdout_is_result: false }
+    }
 }

@@ -88,7 +88,12 @@ pub fn skipped(why: &str) {
 
 /// Processes whose parent this one is.
 pub fn child_processes() -> Vec<i32> {
-    let own = std::process::id().to_string();
+    children_of(std::process::id())
+}
+
+/// Processes whose parent is `parent`.
+pub fn children_of(parent: u32) -> Vec<i32> {
+    let own = parent.to_string();
     let entries = std::fs::read_dir("/proc").expect("/proc");
     entries
         .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<i32>().ok())

@@ -12,7 +12,7 @@ use wpool::outcome::Kind;
 /// The modules of `host/`, layer by layer from the lowest. A module knows
 /// modules of its own layer and of lower ones.
 const LAYERS: [&[&str]; 7] = [
-    &["error", "limits", "capabilities", "outcome", "escape", "scan", "placeholder"],
+    &["error", "limits", "capabilities", "outcome", "layer", "escape", "scan", "placeholder"],
     &["value", "describe", "wire"],
     &["runtime", "sandbox"],
     &["worker"],

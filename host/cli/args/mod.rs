@@ -59,6 +59,8 @@ pub enum Command {
     Inspect(InspectArgs),
     /// Compile MODULE into the cache, so that runs start at once
     Compile(CompileArgs),
+    /// Show what this system gives: the sandbox layer by layer, limits, cache
+    Doctor(DoctorArgs),
     /// Write man pages or shell completions
     Generate(GenerateArgs),
 }
@@ -134,6 +136,18 @@ pub struct CompileArgs {
     /// How the module is compiled.
     #[command(flatten)]
     pub engine: EngineArgs,
+    /// What is said on standard error.
+    #[command(flatten)]
+    pub messages: MessageArgs,
+}
+
+/// `wpool doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "Exit code 4 where --sandbox enforce would refuse to run.")]
+pub struct DoctorArgs {
+    /// Write one JSON document, versioned
+    #[arg(long)]
+    pub json: bool,
     /// What is said on standard error.
     #[command(flatten)]
     pub messages: MessageArgs,
