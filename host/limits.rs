@@ -54,6 +54,23 @@ impl Default for Limits {
     }
 }
 
+/// Shortest and longest time that a trap is given before the worker is killed.
+const GRACE: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
+
+impl Limits {
+    /// When the host kills a worker over its running task: at the timeout, or
+    /// some time after a trap should have ended the task. (A sleeping guest
+    /// reaches no check.)
+    #[must_use]
+    pub fn killed_after(&self) -> Option<Duration> {
+        let timeout = self.timeout?;
+        Some(match self.timeout_mode {
+            TimeoutMode::Kill => timeout,
+            TimeoutMode::Trap => timeout.saturating_add((timeout / 10).clamp(GRACE[0], GRACE[1])),
+        })
+    }
+}
+
 /// Who ends a task that is over time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

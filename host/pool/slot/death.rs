@@ -235,7 +235,7 @@ fn overdue(seat: &Seat, shared: &Shared, now: u64) -> Option<Cause> {
     if ticket == 0 && seat.flight.loads().all(|load| load.job().is_killed()) {
         return Some(Cause::Cancelled);
     }
-    if let Some(timeout) = limits.timeout {
+    if let Some(timeout) = limits.killed_after() {
         let timeout = timeout.as_nanos() as u64;
         let late = ticket != 0 && seat.watch.running_ns(now) >= timeout;
         if late || seat.watch.silent_ns(now) >= timeout.saturating_add(SILENCE.as_nanos() as u64) {
