@@ -18,10 +18,11 @@ const MAX_FUNCTIONS: u32 = 500_000;
 const MAX_SMALL_FUNCTIONS: u32 = 100_000;
 /// What more functions than that must have on average, in bytes.
 const MIN_AVERAGE_BODY: u32 = 16;
-/// Largest body of one function, in bytes.
-const MAX_BODY: usize = 8 << 20;
 /// Deepest nesting of blocks in one function.
 const MAX_NESTING: u32 = 5_000;
+/// Most imports and most exports of one module: the host holds a description of
+/// each.
+const MAX_NAMES: u32 = 50_000;
 /// Most tables of one module.
 const MAX_TABLES: u32 = 100;
 /// Most memories of one module, where there may be several.
@@ -140,13 +141,6 @@ fn check(binary: &[u8], features: WasmFeatures, multi_memory: bool) -> Result<()
         let payload = payload?;
         check_structure(&payload, multi_memory)?;
         if let ValidPayload::Func(func, body) = validator.payload(&payload)? {
-            if body.range().len() > MAX_BODY {
-                return Err(Invalid::Structure(format!(
-                    "function {} has {} bytes of code; at most {MAX_BODY} are taken",
-                    func.index,
-                    body.range().len()
-                )));
-            }
             let mut function = func.into_validator(allocations);
             check_body(&mut function, &body)?;
             allocations = function.into_allocations();
@@ -185,12 +179,14 @@ fn check_structure(payload: &Payload<'_>, multi_memory: bool) -> Result<(), Inva
                 size / count
             )));
         }
+        Payload::ImportSection(section) => (section.count(), MAX_NAMES, "imports"),
+        Payload::ExportSection(section) => (section.count(), MAX_NAMES, "exports"),
         Payload::TableSection(section) => (section.count(), MAX_TABLES, "tables"),
         Payload::MemorySection(section) if multi_memory => (section.count(), MAX_MEMORIES, "memories"),
         _ => return Ok(()),
     };
     if count > most {
-        return Err(Invalid::Structure(format!("the module defines {count} {what}; at most {most} are taken")));
+        return Err(Invalid::Structure(format!("the module has {count} {what}; at most {most} are taken")));
     }
     Ok(())
 }
