@@ -34,7 +34,7 @@ use std::num::{NonZeroU64, NonZeroUsize};
 use std::os::fd::OwnedFd;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -56,7 +56,7 @@ use crate::pool::job::Job;
 use crate::pool::load::{Chunk, Load, Task};
 use crate::pool::slot::{Ears, Slot};
 use crate::pool::stats::{Counts, Storm};
-use crate::wire::message::TaskSpec;
+use crate::wire::message::{MissingLayer, TaskSpec};
 
 /// Undelivered items of an ordered job, unless the caller says otherwise:
 /// many, so that one long item does not hold up those after it.
@@ -146,6 +146,8 @@ pub(crate) struct Shared {
     pub(crate) max_item: u64,
     pub(crate) side_effects: bool,
     pub(crate) counts: Counts,
+    /// Layers of the lock-down that the first worker could not have.
+    pub(crate) missing: OnceLock<Vec<MissingLayer>>,
     pub(crate) storm: Storm,
     /// Slots that wait for work.
     pub(crate) idle: AtomicUsize,
@@ -216,6 +218,7 @@ impl Pool {
             description: work.description,
             spec: work.spec,
             counts: Counts::default(),
+            missing: OnceLock::new(),
             storm: Storm::new(processes),
             idle: AtomicUsize::new(0),
             starving: AtomicUsize::new(0),
@@ -324,6 +327,13 @@ impl Pool {
             (_, Some(broken)) => Err(broken),
             (None, None) => Err(Arc::new(Error::Workers("the pool has ended".to_owned()))),
         }
+    }
+
+    /// Layers of the lock-down that this system did not give the workers;
+    /// none before one is ready.
+    #[must_use]
+    pub fn missing_layers(&self) -> &[MissingLayer] {
+        self.shared.missing.get().map_or(&[], Vec::as_slice)
     }
 
     /// Process ids of the workers that are alive now.

@@ -396,6 +396,14 @@ fn without_the_other_layers_it_runs() {
 }
 
 #[test]
+fn verbose_runs_name_the_layers_that_are_missing() {
+    let ran = crippled("landlock", &["run", "square.wat", "--map", "[3]", "-v"]);
+    assert!(ran.err.contains("note: sandbox: no landlock-files: "), "{}", ran.err);
+    let ran = crippled("landlock", &["run", "square.wat", "--map", "[3]"]);
+    assert_eq!((ran.code, ran.err.as_str()), (Some(0), ""), "only those who ask are told");
+}
+
+#[test]
 fn a_directory_that_became_a_link_is_not_followed() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let granted = folder.path().canonicalize().unwrap().join("granted");

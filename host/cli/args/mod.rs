@@ -184,7 +184,7 @@ pub struct MessageArgs {
     /// Only say why the run as a whole failed
     #[arg(short, long, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// Say more: the function, workers, compile times, the summary
+    /// Say more: the function, workers, compile times, missing sandbox layers, the summary
     #[arg(short, long)]
     pub verbose: bool,
     /// The line with done, rate and time left; auto is only on a terminal

@@ -134,6 +134,10 @@ impl Run<'_> {
         let outcomes = pool.outcomes(items, options)?;
         // A module that its workers refuse must not leave a row of nulls.
         pool.wait_ready().map_err(|error| drive::owned(&error))?;
+        for missing in pool.missing_layers() {
+            let why = escape::name(&missing.why);
+            self.talk.printer.detail(&format!("sandbox: no {}: {why}", escape::name(&missing.layer)));
+        }
         let drive = Drive {
             run: &mut self.stats,
             talk: &self.talk,

@@ -77,7 +77,9 @@ impl Seat {
         };
         match answer {
             Ok(Some((head, payload))) if head.kind == FrameKind::Ready => {
-                check_ready(&payload)?;
+                let ready = check_ready(&payload)?;
+                // Workers on one system are alike: the first tells.
+                let _told = shared.missing.set(ready.missing);
             }
             Ok(Some((head, payload))) if head.kind == FrameKind::Refused => return Err(refused(&payload)),
             other => return Err(NoWorker::Died(last_words(&mut process, other.err()))),
@@ -130,11 +132,11 @@ fn scratch(shared: &Shared) -> io::Result<Option<ScratchDir>> {
     wanted.then(ScratchDir::make).transpose()
 }
 
-fn check_ready(payload: &[u8]) -> Result<(), NoWorker> {
+fn check_ready(payload: &[u8]) -> Result<Ready, NoWorker> {
     let ready: Ready =
         serde_json::from_slice(payload).map_err(|error| NoWorker::Died(format!("bad hello of a worker: {error}")))?;
     if ready.version == VERSION {
-        return Ok(());
+        return Ok(ready);
     }
     Err(NoWorker::Refused(Error::Workers(format!(
         "the worker speaks protocol {} and this program {VERSION}: they are of different versions",
