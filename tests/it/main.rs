@@ -13,6 +13,7 @@ mod engine;
 mod found;
 mod grants;
 mod guests;
+mod hostile;
 mod liar;
 mod lockdown;
 mod readme;

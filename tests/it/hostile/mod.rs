@@ -1,0 +1,234 @@
+//! Hostile modules, items and surroundings, each through the real binary. Of
+//! every run it is asserted that the host lived, kept its memory, ended its
+//! workers, left no temporary file and put no control character anywhere.
+
+mod execution;
+mod host;
+mod modules;
+mod random;
+mod rows;
+mod values;
+mod wasi;
+
+use std::collections::BTreeSet;
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::{Child, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::command::Bench;
+
+/// Most memory of the host, whatever guests do with small items.
+const MOST_MEMORY: usize = 64 << 20;
+
+/// No case takes longer, waiting for a processor included.
+const MOST_TIME: Duration = Duration::from_secs(60);
+
+/// How often the host is looked at.
+const LOOK: Duration = Duration::from_millis(3);
+
+/// How long a killed worker may take to be gone.
+const GONE: Duration = Duration::from_secs(2);
+
+/// Exit codes that are documented.
+const CODES: [i32; 8] = [0, 1, 2, 3, 4, 129, 130, 143];
+
+/// What a hostile run came to.
+#[derive(Debug)]
+struct Attacked {
+    code: Option<i32>,
+    out: String,
+    err: String,
+    took: Duration,
+}
+
+impl Attacked {
+    /// The outcomes of `--output records`.
+    fn records(&self) -> Vec<Value> {
+        self.out
+            .lines()
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+            .collect()
+    }
+}
+
+/// A folder for hostile runs: its own cache and temporary files.
+struct Arena(Bench);
+
+impl Arena {
+    fn new() -> Self {
+        let bench = Bench::new();
+        std::fs::create_dir(bench.path("tmp")).unwrap();
+        Self(bench)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path(name)
+    }
+
+    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+        std::fs::write(self.path(name), bytes).unwrap();
+    }
+
+    /// Runs a command and checks all that must hold whatever it is.
+    #[track_caller]
+    fn attack(&self, id: &str, line: &[&str]) -> Attacked {
+        self.attack_with(id, line, b"", |_| {})
+    }
+
+    /// The same with bytes on standard input, and something done to the host
+    /// while it runs.
+    #[track_caller]
+    fn attack_with(&self, id: &str, line: &[&str], stdin: &[u8], act: impl FnMut(&Child)) -> Attacked {
+        std::fs::write(self.path("stdin"), stdin).unwrap();
+        let mut command = self.0.command(line);
+        command.env("TMPDIR", self.path("tmp")).env("HOSTILE_SECRET", "do-not-tell");
+        command.stdin(std::fs::File::open(self.path("stdin")).unwrap());
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let out = drained(child.stdout.take().unwrap());
+        let err = drained(child.stderr.take().unwrap());
+        let started = Instant::now();
+        let (status, peak, workers) = watched(&mut child, id, act);
+        let took = started.elapsed();
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap_or_else(|error| panic!("{id}: {error}"));
+        let attacked =
+            Attacked { code: status.code(), out: text(out.join().unwrap()), err: text(err.join().unwrap()), took };
+        let code = attacked.code.unwrap_or_else(|| panic!("{id}: the host died: {status}"));
+        assert!(CODES.contains(&code), "{id}: exit code {code}: {attacked:?}");
+        assert!(peak < MOST_MEMORY, "{id}: the host took {} MiB", peak >> 20);
+        for (stream, text) in [("stdout", &attacked.out), ("stderr", &attacked.err)] {
+            let raw = text.chars().find(|char| *char != '\n' && is_hostile(*char));
+            assert_eq!(raw, None, "{id}: raw on {stream}: {text:?}");
+        }
+        assert!(!attacked.err.contains("panicked"), "{id}: {}", attacked.err);
+        assert!(!(attacked.out.clone() + &attacked.err).contains("do-not-tell"), "{id}: {attacked:?}");
+        assert_gone(id, &workers);
+        let left: Vec<_> = std::fs::read_dir(self.path("tmp")).unwrap().map(|entry| entry.unwrap().path()).collect();
+        assert!(left.is_empty(), "{id}: temporary files are left: {left:?}");
+        attacked
+    }
+}
+
+/// Characters that change a terminal, or what is read on it.
+fn is_hostile(char: char) -> bool {
+    char.is_control() || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+fn drained(mut stream: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        bytes
+    })
+}
+
+/// Waits for the host; its peak memory and the workers it was seen to have,
+/// with the times at which they started.
+fn watched(child: &mut Child, id: &str, mut act: impl FnMut(&Child)) -> (ExitStatus, usize, BTreeSet<(i32, String)>) {
+    let (mut peak, mut workers) = (0, BTreeSet::new());
+    let started = Instant::now();
+    loop {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let seen = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        peak = peak.max(seen.unwrap_or(0_usize) << 10);
+        workers.extend(workers_of(child).into_iter().filter_map(|pid| Some((pid, born(pid)?))));
+        act(child);
+        if let Some(status) = child.try_wait().unwrap() {
+            return (status, peak, workers);
+        }
+        if started.elapsed() > MOST_TIME {
+            child.kill().unwrap();
+            panic!("{id}: the host hangs");
+        }
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// The host's children, whichever thread started them.
+fn workers_of(child: &Child) -> Vec<i32> {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", child.id())) else { return Vec::new() };
+    threads
+        .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok())
+        .flat_map(|text| text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
+        .collect()
+}
+
+/// When a process was started: tells it from a later one of the same number.
+fn born(pid: i32) -> Option<String> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit(')').next()?.split_whitespace().nth(19).map(str::to_owned)
+}
+
+fn assert_gone(id: &str, workers: &BTreeSet<(i32, String)>) {
+    let started = Instant::now();
+    loop {
+        let left: Vec<_> = workers.iter().filter(|(pid, birth)| born(*pid).as_ref() == Some(birth)).collect();
+        if left.is_empty() {
+            return;
+        }
+        assert!(started.elapsed() < GONE, "{id}: workers are left: {left:?}");
+        std::thread::sleep(LOOK);
+    }
+}
+
+/// A guest of three items, of which the second is hostile.
+struct Guest {
+    /// The row of the table.
+    id: &'static str,
+    name: &'static str,
+    /// Imports, memories, functions.
+    fields: &'static str,
+    /// What item 1 does; without a `return`, its result is 41.
+    body: &'static str,
+    options: &'static [&'static str],
+    /// `KIND`, or `KIND:WORD` with the value, trap, code or limit's flag.
+    expected: &'static str,
+}
+
+impl Guest {
+    fn wat(&self) -> String {
+        format!(
+            "(module {} (func (export \"run\") (param $i i32) (result i32)
+               (if (i32.eq (local.get $i) (i32.const 1)) (then {}))
+               (i32.add (local.get $i) (i32.const 40))))",
+            self.fields, self.body
+        )
+    }
+
+    /// Runs it between two good items, which must be right and in order.
+    #[track_caller]
+    fn attacks(&self) -> Value {
+        let id = format!("{} {}", self.id, self.name);
+        let arena = Arena::new();
+        arena.write("guest.wat", self.wat());
+        let mut line = vec!["run", "guest.wat", "--map", "[0,1,2]", "--output", "records", "-j1"];
+        line.extend(["--stats-file", "stats.json", "--invoke", "run"]);
+        line.extend(self.options);
+        let ran = arena.attack(&id, &line);
+        let records = ran.records();
+        assert_eq!(records.len(), 3, "{id}: {ran:?}");
+        for (index, value) in [(0, 40), (2, 42)] {
+            assert_eq!(records[index]["index"], index, "{id}");
+            assert_eq!(records[index]["value"], value, "{id}: {}", records[index]);
+        }
+        let record = &records[1];
+        let (kind, word) = self.expected.split_once(':').unwrap_or((self.expected, ""));
+        assert_eq!(record["kind"], kind, "{id}: {record}");
+        assert_eq!(ran.code, Some(i32::from(kind != "ok")), "{id}");
+        let detail = &record["error"]["detail"];
+        let found = match kind {
+            "ok" => &record["value"],
+            "trap" => &detail["trap"],
+            "exit" => &detail["code"],
+            _ => &detail["limit"]["flag"],
+        };
+        assert!(word.is_empty() || found.to_string().trim_matches('"') == word, "{id}: {record}");
+        let stats: Value = serde_json::from_str(&arena.0.read("stats.json")).unwrap();
+        let died = stats["stats"]["workers"]["died"].as_u64().unwrap();
+        let keeps = self.options.contains(&"trap") && self.id != "C01";
+        assert_eq!(died, u64::from(kind == "timeout" && !keeps), "{id}: {stats}");
+        record.clone()
+    }
+}
