@@ -76,6 +76,24 @@ fn failures_and_long_items_within_runs_are_their_own() {
     }
 }
 
+#[test]
+fn a_long_item_costs_no_worker_though_others_are_taken_back() {
+    // 200 ms for one of them.
+    const LONG: &str = r#"(module (func (export "run") (param $n i64) (result i64) (local $left i64)
+        (local.set $left (select (i64.const 300000000) (i64.const 1) (i64.eq (local.get $n) (i64.const 50))))
+        (loop $again
+          (local.set $left (i64.sub (local.get $left) (i64.const 1)))
+          (br_if $again (i64.ne (local.get $left) (i64.const 0))))
+        (local.get $n)))"#;
+    let pool = pool(2, work(LONG, core()));
+    for options in [chunks(0), chunks(1), chunks(0), chunks(1), chunks(0), chunks(1)] {
+        // Dropped before it says that there is no more, the job is ended.
+        let values = pool.outcomes(numbers(5_000), options).expect("job").take(5_000);
+        assert!(values.map(|outcome| text(&outcome)).eq((0..5_000).map(|n: u64| n.to_string())));
+    }
+    assert_eq!(pool.stats().workers_died, 0);
+}
+
 /// Kills a worker every few milliseconds until it is dropped.
 struct Killer {
     stop: Arc<AtomicBool>,

@@ -232,7 +232,9 @@ fn overdue(seat: &Seat, shared: &Shared, now: u64) -> Option<Cause> {
     if seat.flight.job(ticket).is_some_and(|job| job.is_killed()) {
         return Some(Cause::Cancelled);
     }
-    if ticket == 0 && seat.flight.loads().all(|load| load.job().is_killed()) {
+    // Of items that were all taken back there is nothing to kill.
+    let waits = ticket == 0 && seat.flight.loads().next().is_some();
+    if waits && seat.flight.loads().all(|load| load.job().is_killed()) {
         return Some(Cause::Cancelled);
     }
     if let Some(timeout) = limits.killed_after() {
