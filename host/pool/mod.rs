@@ -24,6 +24,7 @@ mod iter;
 mod job;
 mod link;
 mod load;
+mod lone;
 mod map;
 mod reorder;
 mod slot;
@@ -49,9 +50,9 @@ pub use stats::Stats;
 use crate::describe::Description;
 use crate::error::Error;
 use crate::limits::{Isolation, SandboxMode};
-use crate::outcome::{Failure, Kind, Outcome};
+use crate::outcome::{Failure, Kind};
 use crate::pool::budget::Budget;
-use crate::pool::item::{Item, Supply};
+use crate::pool::item::Supply;
 use crate::pool::job::Job;
 use crate::pool::load::{Chunk, Load, Task};
 use crate::pool::slot::{Ears, Slot};
@@ -297,36 +298,6 @@ impl Pool {
             .spawn(move || feed::feed(&shared, &fed, items, options.chunksize))
             .map_err(Error::io("cannot start the feeder's thread"))?;
         Ok(Outcomes::new(job, Arc::clone(&self.shared)))
-    }
-
-    /// Runs one item and waits for its outcome, on the calling thread where a
-    /// worker is free: at a third of the latency of a job.
-    ///
-    /// # Errors
-    /// Why the pool cannot go on.
-    pub fn apply(&self, item: Item, function: u16) -> Result<Outcome, Arc<Error>> {
-        let job = Arc::new(Job::new(Budget::new(1, 1), true, function, Rest::Leave));
-        let mut outcomes = Outcomes::new(Arc::clone(&job), Arc::clone(&self.shared));
-        if let (Some(position), Some(task)) = (job.claim(), feed::task(&self.shared, &job, item, 0)) {
-            debug_assert_eq!(position, 0);
-            job.seal();
-            let free = self.slots.iter().filter_map(|slot| slot.try_lock().ok()).find(|slot| slot.is_free());
-            match free {
-                Some(mut slot) => slot.carry(task),
-                None => {
-                    let _open = job.budget.queue(task.body.bytes.len());
-                    let unsent = self.shared.queue(vec![Load::One(task)]).err();
-                    unsent.into_iter().flatten().for_each(Load::cancel);
-                }
-            }
-        }
-        job.seal();
-        let outcome = outcomes.next();
-        match (outcome, self.shared.broken()) {
-            (Some(outcome), None) => Ok(outcome),
-            (_, Some(broken)) => Err(broken),
-            (None, None) => Err(Arc::new(Error::Workers("the pool has ended".to_owned()))),
-        }
     }
 
     /// Layers of the lock-down that this system did not give the workers;
