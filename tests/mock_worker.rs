@@ -12,6 +12,7 @@ use wpool::wire::frame::{Decoder, FrameKind, HEADER, Head, VERSION};
 use wpool::wire::message::{Ready, RunSetup, Setup};
 use wpool::wire::page::Page;
 use wpool::wire::report::{Figures, put_report};
+use wpool::wire::run::{Mark, put_values};
 use wpool::wire::socket;
 
 fn main() -> io::Result<()> {
@@ -159,6 +160,19 @@ fn act(host: impl AsFd, head: &Head, payload: &[u8], page: &Page) -> io::Result<
             let mut bytes = Vec::new();
             put_report(&mut bytes, head, &figures, Ok((Form::Json, b"1")));
             send(host, &bytes)?;
+        }
+        "forged-values" => {
+            let mut bytes = Vec::new();
+            let mark = Mark { end: 1, wall_ns: u32::MAX };
+            put_values(&mut bytes, &head, Form::Json, u64::MAX, 0, &[mark], b"1");
+            send(host, &bytes)?;
+        }
+        "hidden-trickle" => {
+            page.finish();
+            for byte in done(&head, b"1") {
+                send(host, &[byte])?;
+                std::thread::sleep(Duration::from_millis(150));
+            }
         }
         other => send(host, &done(&head, serde_json::to_string(other)?.as_bytes()))?,
     }

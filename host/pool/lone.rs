@@ -12,8 +12,8 @@ use crate::pool::load::Load;
 use crate::pool::{Outcomes, Pool, Rest, feed};
 
 impl Pool {
-    /// Runs one item and waits for its outcome, on the calling thread where a
-    /// worker is free: at a third of the latency of a job.
+    /// Runs one item by the pool's function at position `function` and waits
+    /// for its outcome; where a worker is free, without waking a thread.
     ///
     /// # Errors
     /// Why the pool cannot go on.

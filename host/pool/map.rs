@@ -61,12 +61,13 @@ impl Pool {
     /// the items, as `Pool.map` of Python's `multiprocessing` does. The first
     /// item that fails ends the map, and what still runs is ended.
     ///
-    /// ```no_run
-    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # let pool: wpool::pool::Pool = todo!();
-    /// let squares: Vec<u64> = pool.map(0..1_000_u64, Default::default())?;
-    /// # Ok(())
-    /// # }
+    /// ```
+    /// use wpool::pool::{MapError, Pool};
+    ///
+    /// /// By a pool whose function squares its number.
+    /// fn squares(pool: &Pool) -> Result<Vec<u64>, MapError> {
+    ///     pool.map(0..1_000_u64, Default::default())
+    /// }
     /// ```
     ///
     /// # Errors

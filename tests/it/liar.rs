@@ -77,7 +77,7 @@ fn protocol_lies_are_crashes() {
 
 #[test]
 fn stalls_are_timeouts() {
-    for order in ["hang", "stopped", "half-frame", "one-byte-a-second", "junk"] {
+    for order in ["hang", "stopped", "half-frame", "one-byte-a-second", "hidden-trickle", "junk"] {
         let started = Instant::now();
         let outcomes = run(&["before", order, "after"]);
         assert_eq!(outcomes[0].kind(), Kind::Ok);
@@ -103,8 +103,12 @@ fn frames_of_an_unknown_kind_are_skipped() {
 
 #[test]
 fn forged_times_are_clamped() {
-    let outcomes = run(&["forged-time"]);
-    assert!(outcomes[0].usage.wall < Duration::from_secs(60), "{:?}", outcomes[0].usage);
+    for (order, most) in [("forged-time", 60), ("forged-values", 4)] {
+        let outcomes = run(&[order]);
+        assert_eq!(outcomes[0].kind(), Kind::Ok, "{order}");
+        assert!(outcomes[0].usage.wall < Duration::from_secs(most), "{order}: {:?}", outcomes[0].usage);
+        assert!(outcomes[0].started <= Some(std::time::SystemTime::now()), "{order}: {:?}", outcomes[0].started);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
@@ -99,15 +99,15 @@ impl Slot {
 
     /// Takes all whole frames; false when the worker breaks the protocol.
     pub(super) fn replies(&mut self, batch: &mut Batch) -> bool {
-        if let Some(seat) = self.seat.as_mut() {
-            seat.watch.touch(now_ns());
-        }
+        let now = now_ns();
         while let Some(seat) = self.seat.as_mut() {
             let (head, payload) = match seat.link.next_frame() {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(_too_long) => return false,
             };
+            // A whole frame: bytes alone are no sign of life.
+            seat.watch.touch(now);
             let honest = match head.kind {
                 FrameKind::Done => self.done(&head, payload, batch),
                 FrameKind::Values => self.values(&head, payload, batch),
@@ -129,6 +129,10 @@ impl Slot {
     /// The values of consecutive items.
     fn values(&mut self, head: &Head, payload: Bytes, batch: &mut Batch) -> bool {
         let Some(mut values) = read_values(head, payload) else { return false };
+        let Some(seat) = self.seat.as_ref() else { return false };
+        let age = u32::try_from(seat.age().as_nanos()).unwrap_or(u32::MAX);
+        values.marks.iter_mut().for_each(|mark| mark.wall_ns = mark.wall_ns.min(age));
+        values.started_us = values.started_us.min(micros(SystemTime::now()));
         let limits = &self.shared.spec.limits;
         let ends = values.marks.iter().map(|mark| mark.end);
         let starts = std::iter::once(0).chain(ends.clone());
@@ -150,8 +154,8 @@ impl Slot {
                 // The host has made the run into tasks since.
                 None => match (seat.flight.finish(ticket), Cursor::new(finished).next()) {
                     (Some(task), Some(outcome)) => {
-                        let outcome = Outcome { index: task.index, attempts: task.attempts + 1, ..outcome };
-                        let outcome = Outcome { tag: task.tag, ..outcome };
+                        let (index, attempts) = (task.index, task.attempts + 1);
+                        let outcome = Outcome { index, attempts, tag: task.tag, ..outcome };
                         batch.add(task.job, task.position, outcome);
                     }
                     _ => return false,
@@ -226,14 +230,23 @@ fn within_limits(report: &TaskReport, shared: &Shared) -> bool {
         && report.captured.stderr.len() as u64 <= limits.max_captured
 }
 
-/// Times cannot be longer than the worker is old.
+fn micros(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
+}
+
+/// Times cannot be longer than the worker is old, nor starts in the future.
 fn clamp(seat: &Seat, report: &mut TaskReport) {
-    let age = Duration::from_nanos(now_ns().saturating_sub(seat.born));
+    let age = seat.age();
+    report.started = report.started.min(SystemTime::now());
     report.usage.wall = report.usage.wall.min(age);
     report.usage.cpu = report.usage.cpu.min(age.saturating_mul(2));
 }
 
 impl Seat {
+    fn age(&self) -> Duration {
+        Duration::from_nanos(now_ns().saturating_sub(self.born))
+    }
+
     /// Books what `count` short items of a run used, in nanoseconds, and the
     /// bytes of their results.
     fn account(&mut self, count: u64, wall_ns: u64, size: usize, shared: &Shared) {
