@@ -10,6 +10,7 @@
 mod abis;
 mod command;
 mod engine;
+mod evil;
 mod found;
 mod grants;
 mod guests;
