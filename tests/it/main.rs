@@ -12,6 +12,7 @@ mod command;
 mod engine;
 mod evil;
 mod found;
+mod fuzz;
 mod grants;
 mod guests;
 mod hostile;
