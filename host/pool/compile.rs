@@ -22,6 +22,7 @@ use crate::limits::{CompileLimits, Features, Limits, SandboxMode};
 use crate::pool::cache::{Cache, EngineSettings, Key};
 use crate::pool::module::Module;
 use crate::pool::process::{Ended, Process, own_binary};
+use crate::pool::suspend;
 use crate::wire::frame::FrameKind;
 use crate::wire::message::{CompileSetup, Compiled, Refusal, RefusalCause, Setup};
 
@@ -147,7 +148,7 @@ fn compile(
     options: &CompileOptions,
     progress: &mut dyn FnMut(Duration),
 ) -> Result<(File, Description), Error> {
-    let started = Instant::now();
+    let started = suspend::now();
     for _attempt in 0..2 {
         match attempt(module, options, started, progress) {
             Ok(compiled) => return Ok(compiled),
@@ -165,7 +166,7 @@ fn compile(
 fn attempt(
     module: &Module,
     options: &CompileOptions,
-    started: Instant,
+    started: Duration,
     progress: &mut dyn FnMut(Duration),
 ) -> Result<(File, Description), Death> {
     let workers = |what: &'static str| move |error: io::Error| Death::Other(Error::Workers(format!("{what}: {error}")));
@@ -209,11 +210,12 @@ fn attempt(
 fn watch(
     process: &mut Process,
     options: &CompileOptions,
-    started: Instant,
+    started: Duration,
     progress: &mut dyn FnMut(Duration),
 ) -> Result<Option<(FrameKind, Bytes)>, Error> {
     loop {
-        let left = options.limits.timeout.saturating_sub(started.elapsed());
+        let elapsed = suspend::now().saturating_sub(started);
+        let left = options.limits.timeout.saturating_sub(elapsed);
         if left.is_zero() {
             let limit = humantime::format_duration(options.limits.timeout);
             return Err(Error::Module(format!("compiling took longer than {limit} (raise it with --compile-timeout)")));
@@ -223,7 +225,7 @@ fn watch(
         }
         match process.receive(left.min(TICK)) {
             Ok(frame) => return Ok(frame.map(|(head, payload)| (head.kind, payload))),
-            Err(error) if error.kind() == ErrorKind::TimedOut => progress(started.elapsed()),
+            Err(error) if error.kind() == ErrorKind::TimedOut => progress(elapsed),
             Err(error) => return Err(Error::Workers(format!("cannot hear the compile worker: {error}"))),
         }
     }

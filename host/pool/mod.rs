@@ -14,6 +14,7 @@ pub mod probe;
 pub mod process;
 pub mod resources;
 pub mod scratch;
+pub mod suspend;
 pub mod target;
 
 mod budget;

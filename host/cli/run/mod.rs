@@ -6,7 +6,7 @@ mod dry;
 mod patterns;
 mod plan;
 
-use std::time::Instant;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -24,6 +24,7 @@ use crate::escape;
 use crate::pool::Rest;
 use crate::pool::compile::Artifact;
 use crate::pool::probe;
+use crate::pool::suspend;
 use crate::pool::{MapOptions, Pool, Work};
 
 /// Exit code of a run with failed items.
@@ -36,7 +37,8 @@ const USAGE: u8 = 2;
 struct Run<'a> {
     args: &'a RunArgs,
     talk: Talk,
-    started: Instant,
+    /// On the clock of [`suspend::now`].
+    started: Duration,
     stats: Stats,
 }
 
@@ -44,7 +46,7 @@ struct Run<'a> {
 #[must_use]
 pub fn run(args: &RunArgs) -> u8 {
     let talk = Talk::new(&args.messages);
-    let mut run = Run { args, talk, started: Instant::now(), stats: Stats::new() };
+    let mut run = Run { args, talk, started: suspend::now(), stats: Stats::new() };
     let listener = match Listener::start(args.pool.grace) {
         Ok(listener) => Some(listener),
         Err(error) => {
