@@ -17,6 +17,7 @@ use rustix::fs::{MemfdFlags, SealFlags};
 
 use crate::describe::Description;
 use crate::error::Error;
+use crate::error::Told;
 use crate::escape;
 use crate::limits::{CompileLimits, Features, Limits, SandboxMode};
 use crate::pool::cache::{Cache, EngineSettings, Key};
@@ -118,7 +119,7 @@ pub fn prepare(
     let stored = key.as_ref().and_then(|(cache, key)| match cache.store(key, &mut compiled, &description) {
         Ok(file) => Some(file),
         Err(error) => {
-            note = Some(format!("cannot keep the compiled module in {}: {error}", escape::path(cache.path())));
+            note = Some(format!("cannot keep the compiled module in {}: {}", escape::path(cache.path()), Told(&error)));
             None
         }
     });
@@ -169,7 +170,8 @@ fn attempt(
     started: Duration,
     progress: &mut dyn FnMut(Duration),
 ) -> Result<(File, Description), Death> {
-    let workers = |what: &'static str| move |error: io::Error| Death::Other(Error::Workers(format!("{what}: {error}")));
+    let workers =
+        |what: &'static str| move |error: io::Error| Death::Other(Error::Workers(format!("{what}: {}", Told(&error))));
     let artifact = rustix::fs::memfd_create("wpool-artifact", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
         .map(File::from)
         .map_err(|errno| workers("cannot make room for the compiled module")(errno.into()))?;
@@ -236,7 +238,7 @@ pub(crate) fn refusal(payload: &[u8]) -> Error {
     match serde_json::from_slice::<Refusal>(payload) {
         Ok(refusal) => match refusal.cause {
             RefusalCause::Module => Error::Module(refusal.message),
-            RefusalCause::Stale | RefusalCause::Machine => Error::Workers(refusal.message),
+            RefusalCause::Stale | RefusalCause::Machine | RefusalCause::Scarce => Error::Workers(refusal.message),
         },
         Err(error) => Error::Workers(format!("the worker talks nonsense: {error}")),
     }

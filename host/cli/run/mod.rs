@@ -24,6 +24,7 @@ use crate::escape;
 use crate::pool::Rest;
 use crate::pool::compile::Artifact;
 use crate::pool::probe;
+use crate::pool::resources::open_all_files;
 use crate::pool::suspend;
 use crate::pool::{MapOptions, Pool, Work};
 
@@ -74,6 +75,7 @@ pub fn run(args: &RunArgs) -> u8 {
 impl Run<'_> {
     fn go(&mut self, listener: Option<&Listener>) -> Result<u8, Error> {
         let plan = Plan::new(self.args)?;
+        open_all_files();
         let items = plan.open()?;
         let stop = listener.map(Listener::stop).unwrap_or_default();
         let (module, artifact) = artifact(&self.args.module, &self.args.engine, stop, &self.talk)?;
@@ -102,6 +104,9 @@ impl Run<'_> {
         }
         let pool = Pool::start(Work { artifact: file, description, spec }, plan.pool(workers.count))?;
         let end = self.feed(&plan, items, &pool, writer, listener);
+        if let Some(why) = pool.scarcity() {
+            self.talk.printer.warning(&format!("fewer workers than {}: {}", workers.count, escape::name(why)));
+        }
         // Ending the pool kills its workers: no deaths to be told.
         let died = pool.stats().workers_died;
         let done = pool.terminate();
