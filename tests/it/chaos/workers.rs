@@ -1,0 +1,269 @@
+//! Workers that are killed, stopped and starved of memory while they work.
+
+use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Child, Stdio};
+use std::time::Instant;
+
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
+use serde_json::Value;
+
+use super::{Census, Dice, eventually, stat};
+use crate::hostile::{Arena, born, workers_of};
+
+/// What can happen to a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Mishap {
+    Kill,
+    /// Stopped for a while.
+    Stop,
+    /// Gets no more memory from here on, and is killed a little later.
+    Starve,
+}
+
+/// Has mishaps happen to the workers of a host.
+struct Mischief {
+    dice: Dice,
+    kinds: &'static [Mishap],
+    next: Instant,
+    /// Longest pause between two.
+    pause: u64,
+    most: usize,
+    /// What is still to be done to whom.
+    pending: Vec<(Instant, Signal, i32, String)>,
+    done: BTreeMap<Mishap, usize>,
+}
+
+impl Mischief {
+    fn new(test: &str, kinds: &'static [Mishap], pause: u64, most: usize) -> Self {
+        let (dice, done) = (Dice::cast(test), BTreeMap::new());
+        Self { dice, kinds, next: Instant::now(), pause, most, pending: Vec::new(), done }
+    }
+
+    /// One look at a host.
+    fn act(&mut self, host: &Child) {
+        let now = Instant::now();
+        for (_, signal, pid, birth) in self.pending.extract_if(.., |(due, ..)| *due <= now) {
+            if born(pid).as_ref() == Some(&birth) {
+                send(signal, pid);
+            }
+        }
+        let workers = workers_of(host);
+        if now < self.next || workers.is_empty() || self.count() >= self.most {
+            return;
+        }
+        self.next = now + self.dice.millis(self.pause);
+        let pid = workers[self.dice.below(workers.len() as u64) as usize];
+        let kind = self.kinds[self.dice.below(self.kinds.len() as u64) as usize];
+        let (until, birth) = (now + self.dice.millis(60), born(pid).unwrap_or_default());
+        match kind {
+            Mishap::Kill => send(Signal::KILL, pid),
+            Mishap::Stop => {
+                send(Signal::STOP, pid);
+                self.pending.push((until, Signal::CONT, pid, birth));
+            }
+            Mishap::Starve => {
+                starve(pid);
+                self.pending.push((until, Signal::KILL, pid, birth));
+            }
+        }
+        *self.done.entry(kind).or_default() += 1;
+    }
+
+    fn count(&self) -> usize {
+        self.done.values().sum()
+    }
+}
+
+fn send(signal: Signal, pid: i32) {
+    let _gone = kill_process(Pid::from_raw(pid).unwrap(), signal);
+}
+
+/// No further page of writable memory.
+fn starve(pid: i32) {
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let _gone = prlimit(Pid::from_raw(pid), Resource::Data, none);
+}
+
+/// Grows its memory by 40 pages, fills them, and adds up what it finds there.
+const HUNGRY: &str = r#"(module (memory 1)
+    (func (export "run") (param $n i64) (result i64) (local $at i32) (local $sum i64)
+      (if (i32.lt_s (memory.grow (i32.const 40)) (i32.const 0)) (then unreachable))
+      (memory.fill (i32.const 65536) (i32.wrap_i64 (local.get $n)) (i32.const 2621440))
+      (local.set $at (i32.const 65536))
+      (loop $next
+        (local.set $sum (i64.add (local.get $sum) (i64.load8_u (local.get $at))))
+        (local.set $at (i32.add (local.get $at) (i32.const 4096)))
+        (br_if $next (i32.lt_u (local.get $at) (i32.const 2686976))))
+      (local.get $sum)))"#;
+
+/// Runs a mode with and without mishaps. Each item has one outcome, in order;
+/// the values are those of the undisturbed run; what failed did so for a
+/// reason that the mishaps explain.
+#[track_caller]
+fn survives(test: &str, module: &str, items: &[Value], options: &[&str], kinds: &'static [Mishap]) {
+    let arena = Arena::new();
+    arena.write("hungry.wat", HUNGRY);
+    for name in ["spin", "echo", "cat", "component"] {
+        let fixture = format!("{}/tests/fixtures/{name}.wat", env!("CARGO_MANIFEST_DIR"));
+        std::fs::copy(fixture, arena.path(&format!("{name}.wat"))).unwrap();
+    }
+    arena.write("items.json", serde_json::to_string(items).unwrap());
+    let line = [&["run", module, "-j3", "--output", "records", "--timeout", "40s"], options].concat();
+    let by_index = |records: &[Value]| -> BTreeMap<u64, Value> {
+        let found = records.iter().map(|record| (record["index"].as_u64().unwrap(), record.clone())).collect();
+        assert_eq!(BTreeMap::len(&found), items.len(), "{test}: each item has one outcome");
+        found
+    };
+    let calm = by_index(&arena.attack(test, &line).records());
+    assert!(calm.values().all(|record| record["kind"] == "ok"), "{test}");
+    let mut mischief = Mischief::new(test, kinds, 20, usize::MAX);
+    let ran = arena.attack_with(test, &line, b"", |host| mischief.act(host));
+    let records = ran.records();
+    if !options.contains(&"--imap-unordered") {
+        assert!(records.iter().enumerate().all(|(at, record)| record["index"] == at), "{test}: order is kept");
+    }
+    let mut failed = BTreeMap::<String, usize>::new();
+    for (index, record) in by_index(&records) {
+        let kind = record["kind"].as_str().unwrap();
+        match kind {
+            "ok" => assert_eq!(record["value"], calm[&index]["value"], "{test}: item {index}"),
+            "worker-crashed" => assert!(record["attempts"].as_u64().unwrap() >= 2, "{test}: {record}"),
+            "out-of-memory" => assert!(kinds.contains(&Mishap::Starve), "{test}: {record}"),
+            _ => panic!("{test}: nothing explains {record}"),
+        }
+        if kind != "ok" {
+            *failed.entry(kind.to_owned()).or_default() += 1;
+        }
+    }
+    println!("{test}: {} items, {:?}, failed {failed:?}, {:?}", items.len(), mischief.done, ran.took);
+    assert!(mischief.count() > 3, "{test}: the test must do harm: {:?}", mischief.done);
+    assert_eq!(ran.code, Some(i32::from(!failed.is_empty())), "{test}: {}", ran.err);
+    let kills: usize = mischief.done.iter().filter(|(kind, _)| **kind != Mishap::Stop).map(|(_, count)| count).sum();
+    let crashed = failed.get("worker-crashed").copied().unwrap_or(0);
+    // A starved worker may die by itself before it is killed.
+    assert!(crashed <= kills, "{test}: {crashed} items lost by {kills} deaths");
+}
+
+const ALL: &[Mishap] = &[Mishap::Kill, Mishap::Stop, Mishap::Starve];
+const RUDE: &[Mishap] = &[Mishap::Kill, Mishap::Stop];
+
+fn numbers(count: u64, each: impl Fn(u64) -> u64) -> Vec<Value> {
+    (0..count).map(|index| Value::from(each(index))).collect()
+}
+
+#[test]
+fn fresh_instances_survive_mishaps() {
+    let items = numbers(700, |index| 1_000_000 + index);
+    survives("fresh", "spin.wat", &items, &["--map", "items.json"], ALL);
+}
+
+#[test]
+fn kept_instances_survive_mishaps() {
+    let items = numbers(600, |index| 1_000_000 + index);
+    survives("reuse", "spin.wat", &items, &["--imap", "items.json", "--isolation", "reuse"], RUDE);
+}
+
+#[test]
+fn a_process_for_each_item_survives_mishaps() {
+    let items = numbers(120, |index| 2_000_000 + index);
+    survives("process", "spin.wat", &items, &["--imap-unordered", "items.json", "--isolation", "process"], RUDE);
+}
+
+#[test]
+fn large_chunks_of_small_items_survive_mishaps() {
+    let items = numbers(6_000, |index| 100_000 + index);
+    survives("chunks", "spin.wat", &items, &["--map", "items.json", "--chunksize", "500"], ALL);
+}
+
+#[test]
+fn guests_that_need_memory_survive_mishaps() {
+    let items = numbers(2_500, |index| index);
+    survives("hungry", "hungry.wat", &items, &["--imap", "items.json"], ALL);
+}
+
+#[test]
+fn bytes_components_and_commands_survive_mishaps() {
+    let texts: Vec<Value> = (0..20_000).map(|index| Value::from(format!("{index} {}", "x".repeat(200)))).collect();
+    survives("bytes", "echo.wat", &texts, &["--map", "items.json", "--abi", "bytes"], ALL);
+    let run = ["--imap-unordered", "items.json", "--invoke", "run"];
+    survives("component", "component.wat", &texts, &run, ALL);
+    survives("command", "cat.wat", &texts[..8_000], &["--imap", "items.json"], ALL);
+}
+
+#[test]
+fn output_is_byte_identical_where_lost_items_are_tried_again() {
+    let arena = Arena::new();
+    let spin = format!("{}/tests/fixtures/spin.wat", env!("CARGO_MANIFEST_DIR"));
+    arena.write("items.json", serde_json::to_string(&numbers(800, |index| 1_000_000 + index)).unwrap());
+    let line = ["run", &spin, "--map", "items.json", "-j2", "--retries", "60", "--timeout", "40s"];
+    let calm = arena.attack("calm", &line);
+    let mut mischief = Mischief::new("identical", RUDE, 15, usize::MAX);
+    let ran = arena.attack_with("identical", &line, b"", |host| mischief.act(host));
+    assert_eq!((ran.code, ran.out), (Some(0), calm.out), "{}", ran.err);
+    println!("identical: {:?} in {:?}", mischief.done, ran.took);
+    assert!(mischief.count() > 3);
+}
+
+/// By its item: the same number, a trap, or no end.
+const MOODY: &str = r#"(module (func (export "run") (param $n i64) (result i64)
+    (if (i64.eq (local.get $n) (i64.const 1)) (then unreachable))
+    (if (i64.eq (local.get $n) (i64.const 2)) (then (loop (br 0))))
+    (local.get $n)))"#;
+
+#[test]
+fn a_host_holds_after_each_kind_of_failure_what_it_held_before() {
+    let arena = Arena::new();
+    arena.write("moody.wat", MOODY);
+    let line = ["run", "moody.wat", "--imap", "-", "-j2", "--timeout", "1s", "--output", "records", "-q"];
+    let mut host = arena.0.command(&line).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdin = host.stdin.take().unwrap();
+    let mut out = BufReader::new(host.stdout.take().unwrap());
+    let mut ask = |items: &[u64], kinds: &[&str]| {
+        for item in items {
+            writeln!(stdin, "{item}").unwrap();
+        }
+        for item in items {
+            let mut line = String::new();
+            out.read_line(&mut line).unwrap();
+            let record: Value = serde_json::from_str(&line).unwrap();
+            assert!(kinds.contains(&record["kind"].as_str().unwrap()), "{item}: {record}");
+        }
+    };
+    let both = |host: &Child| workers_of(host).len() == 2;
+    // Some of each, so that all there will ever be is there.
+    ask(&[5; 200], &["ok"]);
+    eventually("two workers", || {
+        ask(&[5; 50], &["ok"]);
+        both(&host).then_some(())
+    });
+    let before = Census::of(host.id());
+    assert!(before.children == 2 && before.threads > 3 && before.descriptors.len() > 8, "{before:?}");
+    let mut phase = |name: &str, items: &[u64], kinds: &[&str]| {
+        ask(items, kinds);
+        // Workers are replaced when there is work.
+        eventually(name, || {
+            ask(&[5; 50], &["ok"]);
+            both(&host).then_some(())
+        });
+        before.expect_again(host.id(), name);
+    };
+    phase("traps", &[1; 300], &["trap"]);
+    phase("timeouts", &[2, 2, 2, 2], &["timeout"]);
+    for _ in 0..10 {
+        for worker in workers_of(&host) {
+            send(Signal::KILL, worker);
+        }
+        phase("kills", &[5; 20], &["ok", "worker-crashed"]);
+    }
+    for worker in workers_of(&host) {
+        send(Signal::STOP, worker);
+    }
+    phase("stops", &[5, 5], &["timeout", "ok"]);
+    drop(phase);
+    drop(ask);
+    drop(stdin);
+    let zombies = workers_of(&host).iter().filter(|pid| stat(pid.unsigned_abs(), 0).as_deref() == Some("Z")).count();
+    assert_eq!(zombies, 0);
+    assert_eq!(host.wait().unwrap().code(), Some(1));
+}
