@@ -11,11 +11,13 @@
 //! | `apply TASK ITEMS` | seconds of calls with one item, one after another |
 //! | `pss TASK` | bytes that each worker holds, shared pages by their share |
 //! | `start MODULE CACHE` | seconds from a file to the first outcome |
+//! | `starts MODE TIMES` | seconds until a pool's only worker is ready, each time |
 //! | `drop` | ends all pools |
 //!
 //! TASK is `int`, `bytes`, `component` or `echo:BYTES`; MODE is `fresh`,
-//! `reuse` or `single` (fresh, one item in a worker at a time); CHUNK is a
-//! number, `auto` or `python` (the formula of Python's pool).
+//! `reuse`, `single` (fresh, one item in a worker at a time) or `open` (fresh,
+//! without lock-down); CHUNK is a number, `auto` or `python` (the formula of
+//! Python's pool).
 
 #[path = "driver/guest.rs"]
 mod guest;
@@ -89,6 +91,7 @@ impl Bench {
             }
             ["pss", task] => measure::pss(self.pool(task.parse()?, Mode::Fresh)?, task.parse()?),
             ["start", module, cache] => measure::start(module.as_ref(), cache.as_ref()),
+            ["starts", mode, times] => measure::starts(mode.parse()?, count(times)?),
             ["drop"] => {
                 *self = Self::default();
                 Ok(json!({}))

@@ -233,10 +233,22 @@ def cached_start(peers, inputs, options):
     return {"ours": ours, "other": other, "unit": " ms", "scale": 1e-3, "ratio": ours / other}
 
 
+def lock_down(peers, options):
+    """What the lock-down adds to the start of a worker: median of the locked
+    down minus median of the open ones, in turns."""
+    locked, free = [], []
+    for _ in range(options.starts):
+        locked += peers["driver"].ask("starts fresh 5")["seconds"]
+        free += peers["driver"].ask("starts open 5")["seconds"]
+    ours, other = statistics.median(locked), statistics.median(free)
+    return {"ours": ours, "other": other, "unit": " ms", "scale": 1e-3, "ratio": (ours - other) * 1e3}
+
+
 def measure_memory(peers, inputs, options):
     measures = {
         "pss": worker_memory,
         "rss": lambda: host_memory(inputs),
+        "walls": lambda: lock_down(peers, options),
         "start": lambda: cached_start(peers, inputs, options),
     }
     rows = []
@@ -335,8 +347,8 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="fewer and shorter samples: under a minute")
     parser.add_argument("--check", action="store_true", help="exit 1 when a floor is missed")
     options = parser.parse_args()
-    full = {"rounds": 7, "seconds": 0.3, "budget": 200, "cold": 2, "items": 400_000}
-    quick = {"rounds": 3, "seconds": 0.12, "budget": 30, "cold": 1, "items": 100_000}
+    full = {"rounds": 7, "seconds": 0.3, "budget": 200, "cold": 2, "starts": 20, "items": 400_000}
+    quick = {"rounds": 3, "seconds": 0.12, "budget": 30, "cold": 1, "starts": 6, "items": 100_000}
     vars(options).update(quick if options.quick else full)
     return options
 

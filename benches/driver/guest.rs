@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use bytes::Bytes;
 use wit_component::{DecodedWasm, StringEncoding};
 use wpool::capabilities::Capabilities;
-use wpool::limits::{Features, Isolation, Limits};
+use wpool::limits::{Features, Isolation, Limits, SandboxMode};
 use wpool::pool::compile::{Artifact, CompileOptions, prepare};
 use wpool::pool::item::{Body, Item};
 use wpool::pool::module::Module;
@@ -73,6 +73,8 @@ pub enum Mode {
     Reuse,
     /// A new instance per task, and a window of one item.
     Single,
+    /// A new instance per task, in workers that are not locked down.
+    Open,
 }
 
 impl std::str::FromStr for Mode {
@@ -83,6 +85,7 @@ impl std::str::FromStr for Mode {
             "fresh" => Self::Fresh,
             "reuse" => Self::Reuse,
             "single" => Self::Single,
+            "open" => Self::Open,
             _ => bail!("no mode {text:?}"),
         })
     }
@@ -185,9 +188,15 @@ pub fn pool(task: Task, mode: Mode) -> Result<Pool> {
 
 /// A pool that has its first worker.
 pub fn start(work: Work, mode: Mode) -> Result<Pool> {
+    start_workers(work, mode, WORKERS)
+}
+
+/// The same with a number of workers.
+pub fn start_workers(work: Work, mode: Mode, workers: usize) -> Result<Pool> {
     let options = PoolOptions {
-        processes: NonZeroUsize::new(WORKERS).context("no workers")?,
+        processes: NonZeroUsize::new(workers).context("no workers")?,
         credit: (mode == Mode::Single).then_some(NonZeroUsize::MIN),
+        sandbox: if mode == Mode::Open { SandboxMode::Off } else { SandboxMode::default() },
         ..PoolOptions::default()
     };
     let pool = Pool::start(work, options)?;

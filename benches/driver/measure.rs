@@ -11,7 +11,7 @@ use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
 use wpool::outcome::Outcome;
 use wpool::pool::cache::Cache;
-use wpool::pool::compile::{CompileOptions, prepare};
+use wpool::pool::compile::{Artifact, CompileOptions, prepare};
 use wpool::pool::item::{Body, Item};
 use wpool::pool::module::Module;
 use wpool::pool::{Chunksize, MapOptions, Pool, Work};
@@ -165,4 +165,19 @@ pub fn start(module: &Path, cache: &Path) -> Result<Value> {
     Ok(json!({
         "seconds": seconds, "prepared": prepared.as_secs_f64(), "cached": cached, "module_bytes": module.size(),
     }))
+}
+
+/// Starts of one worker, one after another: seconds of each until it is ready.
+pub fn starts(mode: Mode, times: u64) -> Result<Value> {
+    let Artifact { file, description, .. } = guest::artifact(Task::Int)?;
+    let mut seconds = Vec::new();
+    for _ in 0..times {
+        let work =
+            Work { artifact: file.try_clone()?, description: description.clone(), spec: Task::Int.spec(mode) };
+        let started = Instant::now();
+        let pool = guest::start_workers(work, mode, 1)?;
+        seconds.push(started.elapsed().as_secs_f64());
+        drop(pool);
+    }
+    Ok(json!({ "seconds": seconds }))
 }
