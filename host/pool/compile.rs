@@ -227,7 +227,11 @@ fn watch(
         }
         match process.receive(left.min(TICK)) {
             Ok(frame) => return Ok(frame.map(|(head, payload)| (head.kind, payload))),
-            Err(error) if error.kind() == ErrorKind::TimedOut => progress(elapsed),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                // It says nothing before it is done; by now it must be.
+                process.locked_in();
+                progress(elapsed);
+            }
             Err(error) => return Err(Error::Workers(format!("cannot hear the compile worker: {error}"))),
         }
     }

@@ -79,7 +79,6 @@ impl Process {
         // never show as end of stream while it lives.
         drop(command);
         let pid = Pid::from_child(&child);
-        suspend::started(pid);
         Ok(Self { child: Some(child), pid, socket: ours, decoder: Decoder::new(MAX_ANSWER) })
     }
 
@@ -106,6 +105,11 @@ impl Process {
         Head::control(FrameKind::Setup, length).put(&mut bytes);
         bytes.put_slice(&payload);
         socket::send_all(self.socket(), &bytes, descriptors)
+    }
+
+    /// It has locked itself in, and stands still while the run is suspended.
+    pub fn locked_in(&self) {
+        suspend::ready(self.pid);
     }
 
     /// Waits up to `timeout` for the next frame. `Ok(None)` is the end of the

@@ -14,12 +14,12 @@ use rustix::time::{ClockId, clock_gettime};
 
 static CLOCK: Clock = Clock::new();
 
-static WORKERS: Mutex<Workers> = Mutex::new(Workers { alive: BTreeSet::new(), suspended: false });
+static WORKERS: Mutex<Workers> = Mutex::new(Workers { ready: BTreeSet::new(), suspended: false });
 
-/// Processes that are ours to stop: started, and not reaped yet.
+/// Processes that are ours to stop: locked in, and not reaped yet.
 #[derive(Debug)]
 struct Workers {
-    alive: BTreeSet<i32>,
+    ready: BTreeSet<i32>,
     suspended: bool,
 }
 
@@ -40,8 +40,8 @@ pub(crate) fn of_worker(stamp: u64) -> u64 {
     stamp.saturating_sub(CLOCK.skipped.load(Ordering::Acquire))
 }
 
-/// Stops all workers, then the clock. Those that are started while it lasts
-/// are stopped as well.
+/// Stops all workers, then the clock. Those that come to be ready while it
+/// lasts are stopped as well.
 pub fn suspend() {
     let mut workers = workers();
     workers.suspended = true;
@@ -57,10 +57,11 @@ pub fn resume() {
     workers.send(Signal::CONT);
 }
 
-/// A worker was started.
-pub(super) fn started(pid: Pid) {
+/// A worker has locked itself in: from here on it dies with its host even when
+/// it stands still, and may be stopped.
+pub(super) fn ready(pid: Pid) {
     let mut workers = workers();
-    workers.alive.insert(pid.as_raw_nonzero().get());
+    workers.ready.insert(pid.as_raw_nonzero().get());
     if workers.suspended {
         let _gone = kill_process(pid, Signal::STOP);
     }
@@ -68,7 +69,7 @@ pub(super) fn started(pid: Pid) {
 
 /// A worker is about to be reaped: its id may be another's from then on.
 pub(super) fn ending(pid: Pid) {
-    workers().alive.remove(&pid.as_raw_nonzero().get());
+    workers().ready.remove(&pid.as_raw_nonzero().get());
 }
 
 fn workers() -> MutexGuard<'static, Workers> {
@@ -77,7 +78,7 @@ fn workers() -> MutexGuard<'static, Workers> {
 
 impl Workers {
     fn send(&self, signal: Signal) {
-        for pid in self.alive.iter().filter_map(|pid| Pid::from_raw(*pid)) {
+        for pid in self.ready.iter().filter_map(|pid| Pid::from_raw(*pid)) {
             // The only error is that it is gone.
             let _gone = kill_process(pid, signal);
         }

@@ -133,6 +133,9 @@ fn other(error: &wasmtime::Error, meter: &Meter, phase: Phase) -> Failure {
     if phase == Phase::Init && meter.just_refused() {
         return out_of_memory(meter);
     }
+    if error.root_cause().downcast_ref() == Some(&rustix::io::Errno::NOMEM) {
+        return Failure::new(Kind::OutOfMemory, "the system gave its worker no memory");
+    }
     Failure::new(Kind::Trap, error.root_cause().to_string()).with(|detail| {
         detail.trap = Some("host-call".to_owned());
         set_frames(detail, error);

@@ -140,8 +140,9 @@ struct Loop<'a> {
     writer: Writer,
     cut: Option<Cut>,
     drain_until: Option<Duration>,
-    /// Cancelled outcomes of an interrupted run: written only if one that is
-    /// done comes after them. Bounded by the pool's window.
+    /// Cancelled outcomes of an interrupted or broken run: written only if one
+    /// that is done comes after them, which must keep its place. Bounded by
+    /// the pool's window.
     held: Vec<Outcome>,
 }
 
@@ -177,10 +178,7 @@ impl Loop<'_> {
 
     fn take(&mut self, outcome: Outcome, outcomes: &Outcomes) -> Result<(), WriteError> {
         if outcome.kind() == Kind::Cancelled {
-            if outcomes.broken().is_some() {
-                return Ok(());
-            }
-            if self.cut == Some(Cut::Signal) {
+            if self.cut == Some(Cut::Signal) || outcomes.broken().is_some() {
                 self.held.push(outcome);
                 return Ok(());
             }

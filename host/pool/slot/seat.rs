@@ -90,6 +90,7 @@ impl Seat {
                 let ready = check_ready(&payload)?;
                 // Workers on one system are alike: the first tells.
                 let _told = shared.missing.set(ready.missing);
+                process.locked_in();
             }
             Ok(Some((head, payload))) if head.kind == FrameKind::Refused => return Err(refused(&payload)),
             other => return Err(NoWorker::Died(last_words(&mut process, other.err()))),

@@ -104,7 +104,10 @@ fn a_killed_host_takes_stopped_workers_with_it() {
     let line = ["run", &spin, "--map", "[4000000000,4000000000]", "-j2"];
     let mut host = arena.0.command(&line).spawn().unwrap();
     let workers = super::eventually("two workers", || {
-        let workers = workers_of(&host);
+        // At work, locked in since.
+        let busy =
+            |pid: &i32| super::stat(pid.unsigned_abs(), 11).is_some_and(|ticks| ticks.parse::<u32>().unwrap() > 5);
+        let workers: Vec<i32> = workers_of(&host).into_iter().filter(busy).collect();
         (workers.len() == 2).then_some(workers)
     });
     let born: Vec<_> = workers.iter().map(|pid| (*pid, born(*pid).unwrap())).collect();

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 use std::process::{Child, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use serde_json::Value;
 
-use super::{Census, Dice, eventually, stat};
+use super::{Census, Dice, eventually};
 use crate::hostile::{Arena, born, workers_of};
 
 /// What can happen to a worker.
@@ -28,16 +29,35 @@ struct Mischief {
     next: Instant,
     /// Longest pause between two.
     pause: u64,
-    most: usize,
+    /// When workers were first seen, and how many were hit since one was that
+    /// can be thought to have done something: workers that die one after the
+    /// other before they do anything end a run, as they should.
+    seen: BTreeMap<(i32, String), Instant>,
+    young: u32,
+    /// Where each worker does one item only: the output, of which there must be
+    /// more after each hit, and what there was of it.
+    output: Option<(PathBuf, u64)>,
     /// What is still to be done to whom.
     pending: Vec<(Instant, Signal, i32, String)>,
     done: BTreeMap<Mishap, usize>,
 }
 
 impl Mischief {
-    fn new(test: &str, kinds: &'static [Mishap], pause: u64, most: usize) -> Self {
+    fn new(test: &str, kinds: &'static [Mishap], pause: u64) -> Self {
         let (dice, done) = (Dice::cast(test), BTreeMap::new());
-        Self { dice, kinds, next: Instant::now(), pause, most, pending: Vec::new(), done }
+        let next = Instant::now();
+        let (seen, pending) = (BTreeMap::new(), Vec::new());
+        Self { dice, kinds, next, pause, seen, young: 0, output: None, pending, done }
+    }
+
+    /// Whether hitting this worker leaves the pool a chance.
+    fn may_hit(&mut self, worker: &(i32, String), now: Instant) -> bool {
+        if let Some((path, had)) = &mut self.output {
+            let size = path.metadata().map_or(0, |file| file.len());
+            return size > std::mem::replace(had, size);
+        }
+        self.young = if now - self.seen[worker] < GROWN { self.young + 1 } else { 0 };
+        self.young <= MOST_YOUNG
     }
 
     /// One look at a host.
@@ -48,14 +68,21 @@ impl Mischief {
                 send(signal, pid);
             }
         }
-        let workers = workers_of(host);
-        if now < self.next || workers.is_empty() || self.count() >= self.most {
+        let workers: Vec<_> = workers_of(host).into_iter().filter_map(|pid| Some((pid, born(pid)?))).collect();
+        for worker in &workers {
+            self.seen.entry(worker.clone()).or_insert(now);
+        }
+        if now < self.next || workers.is_empty() {
             return;
         }
         self.next = now + self.dice.millis(self.pause);
-        let pid = workers[self.dice.below(workers.len() as u64) as usize];
+        let worker = &workers[self.dice.below(workers.len() as u64) as usize];
+        if !self.may_hit(worker, now) {
+            return;
+        }
+        let (pid, birth) = worker.clone();
         let kind = self.kinds[self.dice.below(self.kinds.len() as u64) as usize];
-        let (until, birth) = (now + self.dice.millis(60), born(pid).unwrap_or_default());
+        let until = now + self.dice.millis(60);
         match kind {
             Mishap::Kill => send(Signal::KILL, pid),
             Mishap::Stop => {
@@ -74,6 +101,12 @@ impl Mischief {
         self.done.values().sum()
     }
 }
+
+/// A worker of this age has done something, even on a busy machine.
+const GROWN: Duration = Duration::from_millis(250);
+
+/// Workers under that age that are hit in a row.
+const MOST_YOUNG: u32 = 3;
 
 fn send(signal: Signal, pid: i32) {
     let _gone = kill_process(Pid::from_raw(pid).unwrap(), signal);
@@ -97,6 +130,18 @@ const HUNGRY: &str = r#"(module (memory 1)
         (br_if $next (i32.lt_u (local.get $at) (i32.const 2686976))))
       (local.get $sum)))"#;
 
+/// Fixtures, and where the function that takes items begins.
+const ENTRIES: [(&str, &str); 4] = [
+    ("spin.wat", "(local $state i64)"),
+    ("echo.wat", "(func (export \"run\") (param $ptr i32) (param $len i32) (result i64)"),
+    ("component.wat", "(func (export \"run\") (param $ptr i32) (param $len i32) (result i32)"),
+    ("cat.wat", "(func (export \"_start\")\n    (local $len i32)"),
+];
+
+/// Has an item take a little while.
+const BUSY: &str = "(local $busy i32) (local.set $busy (i32.const 500000))
+    (loop $while (local.set $busy (i32.sub (local.get $busy) (i32.const 1))) (br_if $while (local.get $busy)))";
+
 /// Runs a mode with and without mishaps. Each item has one outcome, in order;
 /// the values are those of the undisturbed run; what failed did so for a
 /// reason that the mishaps explain.
@@ -104,22 +149,33 @@ const HUNGRY: &str = r#"(module (memory 1)
 fn survives(test: &str, module: &str, items: &[Value], options: &[&str], kinds: &'static [Mishap]) {
     let arena = Arena::new();
     arena.write("hungry.wat", HUNGRY);
-    for name in ["spin", "echo", "cat", "component"] {
-        let fixture = format!("{}/tests/fixtures/{name}.wat", env!("CARGO_MANIFEST_DIR"));
-        std::fs::copy(fixture, arena.path(&format!("{name}.wat"))).unwrap();
+    for (name, entry) in ENTRIES {
+        let text = std::fs::read_to_string(format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        assert!(text.contains(entry), "{name}");
+        arena.write(name, text.replacen(entry, &format!("{entry} {BUSY}"), 1));
     }
     arena.write("items.json", serde_json::to_string(items).unwrap());
-    let line = [&["run", module, "-j3", "--output", "records", "--timeout", "40s"], options].concat();
+    let line = ["run", module, "-j3", "--output", "records", "--timeout", "40s", "-o", "out.jsonl"];
+    let line = [&line, options].concat();
+    let records = || -> Vec<Value> {
+        let text = arena.0.read("out.jsonl");
+        std::fs::remove_file(arena.path("out.jsonl")).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
     let by_index = |records: &[Value]| -> BTreeMap<u64, Value> {
         let found = records.iter().map(|record| (record["index"].as_u64().unwrap(), record.clone())).collect();
         assert_eq!(BTreeMap::len(&found), items.len(), "{test}: each item has one outcome");
         found
     };
-    let calm = by_index(&arena.attack(test, &line).records());
+    arena.attack(test, &line);
+    let calm = by_index(&records());
     assert!(calm.values().all(|record| record["kind"] == "ok"), "{test}");
-    let mut mischief = Mischief::new(test, kinds, 20, usize::MAX);
+    let mut mischief = Mischief::new(test, kinds, 60);
+    if options.contains(&"process") {
+        (mischief.pause, mischief.output) = (20, Some((arena.path("out.jsonl.part"), 0)));
+    }
     let ran = arena.attack_with(test, &line, b"", |host| mischief.act(host));
-    let records = ran.records();
+    let records = records();
     if !options.contains(&"--imap-unordered") {
         assert!(records.iter().enumerate().all(|(at, record)| record["index"] == at), "{test}: order is kept");
     }
@@ -172,7 +228,7 @@ fn a_process_for_each_item_survives_mishaps() {
 
 #[test]
 fn large_chunks_of_small_items_survive_mishaps() {
-    let items = numbers(6_000, |index| 100_000 + index);
+    let items = numbers(2_500, |index| 100_000 + index);
     survives("chunks", "spin.wat", &items, &["--map", "items.json", "--chunksize", "500"], ALL);
 }
 
@@ -184,11 +240,11 @@ fn guests_that_need_memory_survive_mishaps() {
 
 #[test]
 fn bytes_components_and_commands_survive_mishaps() {
-    let texts: Vec<Value> = (0..20_000).map(|index| Value::from(format!("{index} {}", "x".repeat(200)))).collect();
-    survives("bytes", "echo.wat", &texts, &["--map", "items.json", "--abi", "bytes"], ALL);
+    let texts: Vec<Value> = (0..8_000).map(|index| Value::from(format!("{index} {}", "x".repeat(200)))).collect();
+    survives("bytes", "echo.wat", &texts, &["--map", "items.json", "--abi", "bytes", "--item-as", "json"], ALL);
     let run = ["--imap-unordered", "items.json", "--invoke", "run"];
-    survives("component", "component.wat", &texts, &run, ALL);
-    survives("command", "cat.wat", &texts[..8_000], &["--imap", "items.json"], ALL);
+    survives("component", "component.wat", &texts[..3_000], &run, ALL);
+    survives("command", "cat.wat", &texts[..2_000], &["--imap", "items.json"], ALL);
 }
 
 #[test]
@@ -198,7 +254,7 @@ fn output_is_byte_identical_where_lost_items_are_tried_again() {
     arena.write("items.json", serde_json::to_string(&numbers(800, |index| 1_000_000 + index)).unwrap());
     let line = ["run", &spin, "--map", "items.json", "-j2", "--retries", "60", "--timeout", "40s"];
     let calm = arena.attack("calm", &line);
-    let mut mischief = Mischief::new("identical", RUDE, 15, usize::MAX);
+    let mut mischief = Mischief::new("identical", RUDE, 60);
     let ran = arena.attack_with("identical", &line, b"", |host| mischief.act(host));
     assert_eq!((ran.code, ran.out), (Some(0), calm.out), "{}", ran.err);
     println!("identical: {:?} in {:?}", mischief.done, ran.took);
@@ -241,9 +297,10 @@ fn a_host_holds_after_each_kind_of_failure_what_it_held_before() {
     assert!(before.children == 2 && before.threads > 3 && before.descriptors.len() > 8, "{before:?}");
     let mut phase = |name: &str, items: &[u64], kinds: &[&str]| {
         ask(items, kinds);
-        // Workers are replaced when there is work.
+        // Workers are replaced when there is work; one that was hit may be
+        // the next to get some.
         eventually(name, || {
-            ask(&[5; 50], &["ok"]);
+            ask(&[5; 50], &["ok", kinds[0]]);
             both(&host).then_some(())
         });
         before.expect_again(host.id(), name);
@@ -254,7 +311,7 @@ fn a_host_holds_after_each_kind_of_failure_what_it_held_before() {
         for worker in workers_of(&host) {
             send(Signal::KILL, worker);
         }
-        phase("kills", &[5; 20], &["ok", "worker-crashed"]);
+        phase("kills", &[5; 20], &["worker-crashed", "ok"]);
     }
     for worker in workers_of(&host) {
         send(Signal::STOP, worker);
@@ -263,7 +320,27 @@ fn a_host_holds_after_each_kind_of_failure_what_it_held_before() {
     drop(phase);
     drop(ask);
     drop(stdin);
-    let zombies = workers_of(&host).iter().filter(|pid| stat(pid.unsigned_abs(), 0).as_deref() == Some("Z")).count();
-    assert_eq!(zombies, 0);
+    assert_eq!(host.wait().unwrap().code(), Some(1));
+}
+
+#[test]
+fn a_worker_that_gets_no_memory_is_short_of_memory_and_nothing_else() {
+    let arena = Arena::new();
+    arena.write("hungry.wat", HUNGRY);
+    let line = ["run", "hungry.wat", "--imap", "-", "-j1", "--output", "records", "-q"];
+    let mut host = arena.0.command(&line).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+    let mut stdin = host.stdin.take().unwrap();
+    let mut out = BufReader::new(host.stdout.take().unwrap());
+    for round in 0..30 {
+        writeln!(stdin, "{round}").unwrap();
+        let mut line = String::new();
+        out.read_line(&mut line).unwrap();
+        let record: Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(record["kind"], if round == 0 { "ok" } else { "out-of-memory" }, "{record}");
+        if round == 0 {
+            workers_of(&host).into_iter().for_each(starve);
+        }
+    }
+    drop(stdin);
     assert_eq!(host.wait().unwrap().code(), Some(1));
 }
