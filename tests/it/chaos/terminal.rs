@@ -32,6 +32,9 @@ const BUSY: &str = r#"(module (func (export "run") (param i32) (result i32) (loc
       (br_if $next (local.get 1)))
     (local.get 0)))"#;
 
+/// Items of a run that is suspended.
+const ITEMS: usize = 40;
+
 /// A terminal, and what runs in it as leader of its session.
 struct Terminal {
     arena: Arena,
@@ -234,12 +237,13 @@ fn ctrl_z_stops_workers_and_clocks_and_fg_goes_on() {
     let terminal = Terminal::with_shell();
     let modes = terminal.modes();
     let before = terminal.mark();
-    // Each item takes far less than it may, and far more than nothing.
-    let run =
-        "\"$WPOOL\" run busy.wat --imap '[0,1,2,3,4,5]' -j2 --timeout 4s --deadline 30s --stats-file s > out.jsonl\n";
-    terminal.type_in(run.as_bytes());
+    // Each item takes far less than it may, and enough to be caught at it.
+    let items = serde_json::to_string(&(0..ITEMS).collect::<Vec<usize>>()).unwrap();
+    terminal.arena.write("items.json", items);
+    terminal.arena.write("brief.wat", BUSY.replace("1500000000", "300000000"));
+    terminal.type_in(b"\"$WPOOL\" run brief.wat --imap items.json -j2 --timeout 5s --stats-file s > out.jsonl\n");
     some_lines(&terminal, "out.jsonl");
-    terminal.shows(before, "/6 ");
+    terminal.shows(before, "/40 ");
     let host = terminal.host();
     terminal.type_in(CTRL_Z);
     terminal.shows(before, "Stopped");
@@ -247,15 +251,15 @@ fn ctrl_z_stops_workers_and_clocks_and_fg_goes_on() {
     let stopped = workers(host);
     assert!(!stopped.is_empty() && stopped.iter().all(|(pid, _)| is_stopped(pid.unsigned_abs())), "{stopped:?}");
     let done = lines(&terminal);
-    assert!(done < 6);
+    assert!(done < ITEMS);
     // Longer than any item may take.
-    std::thread::sleep(Duration::from_secs(5));
+    std::thread::sleep(Duration::from_millis(5_500));
     assert_eq!(lines(&terminal), done, "nothing goes on meanwhile");
     let before = terminal.mark();
     terminal.type_in(b"fg\n");
-    terminal.shows(before, "/6 ");
+    terminal.shows(before, "/40 ");
     terminal.ask("echo code=$?", "code=0\r\n");
-    assert_eq!(whole_lines(&terminal, "out.jsonl"), 6);
+    assert_eq!(whole_lines(&terminal, "out.jsonl"), ITEMS);
     let stats: Value = serde_json::from_str(&terminal.arena.0.read("s")).unwrap();
     assert_eq!((&stats["stats"]["workers"]["died"], &stats["stats"]["retried"]), (&Value::from(0), &Value::from(0)));
     assert_eq!(terminal.modes(), modes);
