@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::outcome::Outcome;
 use crate::pool::budget::Budget;
-use crate::pool::delivery::{Delivery, Finished};
+use crate::pool::delivery::{Cursor, Delivery, Finished};
 use crate::pool::feed::Rest;
 use crate::pool::load::{Gathering, Load};
 use crate::pool::reorder::{Next, Reorder};
@@ -23,6 +23,31 @@ const WORTH_WAKING: usize = 256;
 /// Bit of `issued` that ends it.
 const SEALED: u64 = 1 << 63;
 
+/// Is told every outcome as soon as it is known, on the thread that knows it:
+/// in the order in which items finish.
+#[derive(Clone)]
+pub struct Observer(Arc<dyn Fn(&Outcome) + Send + Sync>);
+
+impl Observer {
+    /// Calls `tell`, which must not wait for the job.
+    pub fn new(tell: impl Fn(&Outcome) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    fn tell(&self, delivery: &Delivery) {
+        match delivery {
+            Delivery::One(outcome) => (self.0)(outcome),
+            Delivery::Many(finished) => Cursor::new(finished.clone()).for_each(|outcome| (self.0)(&outcome)),
+        }
+    }
+}
+
+impl std::fmt::Debug for Observer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Observer")
+    }
+}
+
 /// A job under way.
 #[derive(Debug)]
 pub struct Job {
@@ -34,6 +59,7 @@ pub struct Job {
     /// may wait for input while a slot starves, or the job is stopped.
     gathering: Mutex<Gathering>,
     rest: Rest,
+    observer: Option<Observer>,
     /// Positions given out, and [`SEALED`] once there will be no more.
     issued: AtomicU64,
     inbox: Mutex<Inbox>,
@@ -76,6 +102,7 @@ impl Job {
             function,
             gathering: Mutex::default(),
             rest,
+            observer: None,
             issued: AtomicU64::new(0),
             inbox: Mutex::new(Inbox { ordered, ..Inbox::default() }),
             arrived: Condvar::new(),
@@ -83,6 +110,12 @@ impl Job {
             stopped: AtomicBool::new(false),
             killed: AtomicBool::new(false),
         }
+    }
+
+    /// The same job, observed.
+    #[must_use]
+    pub fn observed(self, observer: Option<Observer>) -> Self {
+        Self { observer, ..self }
     }
 
     fn inbox(&self) -> std::sync::MutexGuard<'_, Inbox> {
@@ -127,6 +160,13 @@ impl Job {
 
     /// How many outcomes are here, if the reader waits for what is ready now.
     fn put(&self, deliveries: impl Iterator<Item = (u64, Delivery)>) -> Option<usize> {
+        let Some(observer) = &self.observer else { return self.insert(deliveries) };
+        // Before the lock is taken: others deliver meanwhile.
+        let told: Vec<_> = deliveries.inspect(|(_, delivery)| observer.tell(delivery)).collect();
+        self.insert(told.into_iter())
+    }
+
+    fn insert(&self, deliveries: impl Iterator<Item = (u64, Delivery)>) -> Option<usize> {
         let mut weight = 0;
         let mut inbox = self.inbox();
         for (position, delivery) in deliveries {

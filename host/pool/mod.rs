@@ -45,6 +45,7 @@ use rustix::event::EventfdFlags;
 
 pub use feed::{Chunksize, Rest};
 pub use iter::{JobHandle, Outcomes, TimedOut};
+pub use job::Observer;
 pub use map::MapError;
 pub use stats::Stats;
 
@@ -302,9 +303,28 @@ impl Pool {
         I::Item: Supply,
         I::IntoIter: Send + 'static,
     {
+        self.observed_outcomes(items, options, None)
+    }
+
+    /// The same; `observer` is told each outcome as soon as it is known.
+    ///
+    /// # Errors
+    /// As [`Pool::outcomes`].
+    pub fn observed_outcomes<I>(
+        &self,
+        items: I,
+        options: MapOptions,
+        observer: Option<Observer>,
+    ) -> Result<Outcomes, Error>
+    where
+        I: IntoIterator,
+        I::Item: Supply,
+        I::IntoIter: Send + 'static,
+    {
         let window = options.window.map_or(WINDOW, NonZeroUsize::get);
         let chunks = queue_capacity(self.shared.options.processes);
-        let job = Arc::new(Job::new(Budget::new(window, chunks), options.ordered, options.function, options.rest));
+        let job = Job::new(Budget::new(window, chunks), options.ordered, options.function, options.rest);
+        let job = Arc::new(job.observed(observer));
         let shared = Arc::clone(&self.shared);
         shared.feeding.fetch_add(1, Ordering::AcqRel);
         let (fed, items) = (Arc::clone(&job), items.into_iter());

@@ -15,6 +15,7 @@ mod found;
 mod grants;
 mod guests;
 mod hostile;
+mod journal;
 mod liar;
 mod lockdown;
 mod readme;
