@@ -130,7 +130,8 @@ fn trapped(trap: Trap, error: &wasmtime::Error, meter: &Meter, limits: &Limits) 
 
 /// Whether the system refused memory. The engine passes on what it was told in
 /// more than one form.
-fn no_memory(error: &wasmtime::Error) -> bool {
+#[must_use]
+pub fn no_memory(error: &wasmtime::Error) -> bool {
     error.chain().any(|cause| {
         cause.downcast_ref() == Some(&Errno::NOMEM)
             || cause.downcast_ref().and_then(Errno::from_io_error) == Some(Errno::NOMEM)

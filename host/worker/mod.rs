@@ -209,7 +209,7 @@ fn run(
     lockdown.isolate(&view)?;
     let page = Page::map(page_file.as_fd(), limits.max_captured)
         .map(Arc::new)
-        .map_err(|error| Refusal::machine(format!("cannot map the shared page: {error}")))?;
+        .map_err(|error| Refusal::denied("cannot map the shared page", &error))?;
     let guest = Guest::load(&artifact, setup, Arc::clone(&page), setup.scratch.as_deref())?;
     // What is mapped needs no descriptor.
     drop((page_file, artifact));

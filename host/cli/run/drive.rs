@@ -241,11 +241,10 @@ impl Loop<'_> {
             Some(journal) => journal.restore(outcome).map_err(WriteError::Failed)?,
             None => outcome,
         };
-        if outcome.kind() == Kind::Cancelled {
-            if self.cut == Some(Cut::Signal) || outcomes.broken().is_some() {
-                self.held.push(outcome);
-                return Ok(());
-            }
+        let ended = self.cut == Some(Cut::Signal) || outcomes.broken().is_some();
+        if ended && outcome.kind() == Kind::Cancelled {
+            self.held.push(outcome);
+            return Ok(());
         }
         for held in std::mem::take(&mut self.held) {
             self.put(held, outcomes)?;

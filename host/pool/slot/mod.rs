@@ -174,7 +174,9 @@ impl Slot {
     fn rest(&mut self) {
         let waiting: Chunk = self.backlog.drain(..).collect();
         let mut pause = REST;
-        if let Err(unsent) = self.shared.urgent.try_send(waiting) {
+        if !waiting.is_empty()
+            && let Err(unsent) = self.shared.urgent.try_send(waiting)
+        {
             self.backlog.extend(unsent.into_inner());
             pause = BLOCKING;
         }
