@@ -17,6 +17,7 @@ use crate::runtime::abi::core::CoreCall;
 use crate::runtime::call::{NumberFunc, Resolved};
 use crate::runtime::console::Console;
 use crate::runtime::descriptors::Files;
+use crate::runtime::engine::refused;
 use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
 use crate::runtime::preview1::{self, CoreState, Wasi};
 use crate::runtime::state::State;
@@ -119,7 +120,7 @@ impl CoreGuest {
     ) -> Result<Self, Refusal> {
         let module = open(engine, artifact)?;
         let image = module.initialize_copy_on_write_image();
-        image.map_err(|error| Refusal::machine(format!("cannot prepare the module's memory: {error:#}")))?;
+        image.map_err(|error| refused("cannot prepare the module's memory", &error))?;
         let task = &setup.task;
         let console = Arc::new(Console::new(Arc::clone(&page), task.limits.max_result));
         let probe = State::new(0, &page, &console, Wasi::default());

@@ -11,7 +11,8 @@ use crate::describe::{Needs, Shape};
 use crate::limits::{Features, KIB, MIB};
 use crate::outcome::MAX_FRAMES;
 use crate::runtime::threads;
-use crate::wire::message::{CompileSetup, Refusal, RunSetup};
+use crate::runtime::trap::no_memory;
+use crate::wire::message::{CompileSetup, Refusal, RefusalCause, RunSetup};
 
 /// Slots that even the smallest module gets, so that one being torn down never
 /// makes the next instance wait.
@@ -92,7 +93,7 @@ impl EngineSpec {
     /// # Errors
     /// When the machine cannot reserve what the pool of instances needs.
     pub fn engine(&self) -> Result<Engine, Refusal> {
-        Engine::new(&self.config()).map_err(|error| Refusal::machine(format!("cannot set up the engine: {error:#}")))
+        Engine::new(&self.config()).map_err(|error| refused("cannot set up the engine", &error))
     }
 
     fn config(&self) -> Config {
@@ -189,4 +190,11 @@ fn pooling(needs: Needs) -> PoolingAllocationConfig {
 #[must_use]
 pub fn thread_stack(stack: u64) -> usize {
     usize::try_from(stack.saturating_add(2 * HOST_STACK)).unwrap_or(usize::MAX)
+}
+/// Why a worker cannot work, where neither its module nor its artifact is to
+/// blame. Where the system has no memory, one worker less may do.
+#[must_use]
+pub fn refused(what: &str, error: &wasmtime::Error) -> Refusal {
+    let cause = if no_memory(error) { RefusalCause::Scarce } else { RefusalCause::Machine };
+    Refusal { cause, message: format!("{what}: {error:#}") }
 }

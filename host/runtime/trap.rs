@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use rustix::io::Errno;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
@@ -127,11 +128,25 @@ fn trapped(trap: Trap, error: &wasmtime::Error, meter: &Meter, limits: &Limits) 
     }
 }
 
+/// Whether the system refused memory. The engine passes on what it was told in
+/// more than one form.
+#[must_use]
+pub fn no_memory(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref() == Some(&Errno::NOMEM)
+            || cause.downcast_ref().and_then(Errno::from_io_error) == Some(Errno::NOMEM)
+    }) || error.downcast_ref() == Some(&Errno::NOMEM)
+        || error.downcast_ref().and_then(Errno::from_io_error) == Some(Errno::NOMEM)
+}
+
 /// An error that is neither a trap nor ours: a host call gave up, or an
 /// instance could not be made.
 fn other(error: &wasmtime::Error, meter: &Meter, phase: Phase) -> Failure {
     if phase == Phase::Init && meter.just_refused() {
         return out_of_memory(meter);
+    }
+    if no_memory(error) {
+        return Failure::new(Kind::OutOfMemory, "the system gave its worker no memory");
     }
     Failure::new(Kind::Trap, error.root_cause().to_string()).with(|detail| {
         detail.trap = Some("host-call".to_owned());

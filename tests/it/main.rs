@@ -8,6 +8,7 @@
 )]
 
 mod abis;
+mod chaos;
 mod command;
 mod engine;
 mod evil;

@@ -302,7 +302,9 @@ fn cpu_clock(pid: i32) -> Option<Duration> {
 }
 
 fn usage(seat: &Seat, ended: &Ended, limits: &Limits, now: u64) -> Usage {
-    let wall = Duration::from_nanos(seat.watch.running_ns(now));
+    // Of an item that the worker never showed only the silence is known.
+    let wall = if seat.watch.ticket() == 0 { seat.watch.silent_ns(now) } else { seat.watch.running_ns(now) };
+    let wall = Duration::from_nanos(wall);
     let cpu = ended.cpu.saturating_sub(seat.cpu).min(wall);
     let peak_memory = seat.page.peak_memory().min(limits.memory);
     Usage { wall, cpu, fuel: None, peak_memory }

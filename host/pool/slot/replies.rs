@@ -89,7 +89,8 @@ impl Slot {
     fn tell_later(&mut self, job: Arc<Job>) {
         let now = now_ns();
         match &self.untold {
-            Some((untold, since)) if Arc::ptr_eq(untold, &job) && now - since < TELL.as_nanos() as u64 => {}
+            Some((untold, since))
+                if Arc::ptr_eq(untold, &job) && now.saturating_sub(*since) < TELL.as_nanos() as u64 => {}
             Some(_) => {
                 self.tell();
                 self.untold = Some((job, now));

@@ -1,13 +1,10 @@
 //! The clock of the running item, kept by the host. The worker's own stamp
 //! may only make it shorter.
 
-use crate::wire::page::Page;
+pub(super) use crate::pool::suspend::now_ns;
 
-/// Nanoseconds on the monotonic clock, which host and worker share.
-pub(super) fn now_ns() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
+use crate::pool::suspend::of_worker;
+use crate::wire::page::Page;
 
 /// What the host has seen of a worker's progress.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +27,7 @@ impl Watch {
     /// Looks at the page of a worker that was given tickets up to `last`.
     pub(super) fn look(&mut self, page: &Page, last: u64, now: u64) {
         let (ticket, stamp) = page.running();
+        let stamp = of_worker(stamp);
         // Tickets start once each, in order: anything else is a lie that would
         // set the clock back.
         let starts = ticket > self.highest && ticket <= last;

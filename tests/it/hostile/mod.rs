@@ -37,16 +37,16 @@ const CODES: [i32; 8] = [0, 1, 2, 3, 4, 129, 130, 143];
 
 /// What a hostile run came to.
 #[derive(Debug)]
-struct Attacked {
-    code: Option<i32>,
-    out: String,
-    err: String,
-    took: Duration,
+pub struct Attacked {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+    pub took: Duration,
 }
 
 impl Attacked {
     /// The outcomes of `--output records`.
-    fn records(&self) -> Vec<Value> {
+    pub fn records(&self) -> Vec<Value> {
         self.out
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
@@ -55,33 +55,33 @@ impl Attacked {
 }
 
 /// A folder for hostile runs: its own cache and temporary files.
-struct Arena(Bench);
+pub struct Arena(pub Bench);
 
 impl Arena {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let bench = Bench::new();
         std::fs::create_dir(bench.path("tmp")).unwrap();
         Self(bench)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path(name)
     }
 
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         std::fs::write(self.path(name), bytes).unwrap();
     }
 
     /// Runs a command and checks all that must hold whatever it is.
     #[track_caller]
-    fn attack(&self, id: &str, line: &[&str]) -> Attacked {
+    pub fn attack(&self, id: &str, line: &[&str]) -> Attacked {
         self.attack_with(id, line, b"", |_| {})
     }
 
     /// The same with bytes on standard input, and something done to the host
     /// while it runs.
     #[track_caller]
-    fn attack_with(&self, id: &str, line: &[&str], stdin: &[u8], act: impl FnMut(&Child)) -> Attacked {
+    pub fn attack_with(&self, id: &str, line: &[&str], stdin: &[u8], act: impl FnMut(&Child)) -> Attacked {
         std::fs::write(self.path("stdin"), stdin).unwrap();
         let mut command = self.0.command(line);
         command.env("TMPDIR", self.path("tmp")).env("HOSTILE_SECRET", "do-not-tell");
@@ -116,7 +116,7 @@ fn is_hostile(char: char) -> bool {
     char.is_control() || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-fn drained(mut stream: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
+pub fn drained(mut stream: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
@@ -147,7 +147,7 @@ fn watched(child: &mut Child, id: &str, mut act: impl FnMut(&Child)) -> (ExitSta
 }
 
 /// The host's children, whichever thread started them.
-fn workers_of(child: &Child) -> Vec<i32> {
+pub fn workers_of(child: &Child) -> Vec<i32> {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", child.id())) else { return Vec::new() };
     threads
         .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok())
@@ -156,7 +156,7 @@ fn workers_of(child: &Child) -> Vec<i32> {
 }
 
 /// When a process was started: tells it from a later one of the same number.
-fn born(pid: i32) -> Option<String> {
+pub fn born(pid: i32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit(')').next()?.split_whitespace().nth(19).map(str::to_owned)
 }

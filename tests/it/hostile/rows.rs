@@ -63,14 +63,24 @@ const ROWS: &[(&str, &str, &[&str])] = &[
     (
         "E01",
         "killed workers",
-        &["killed_workers_cost_nothing_but_time", "kills_lose_nothing_of_a_run_but_items_hit_twice"],
+        &[
+            "killed_workers_cost_nothing_but_time",
+            "kills_lose_nothing_of_a_run_but_items_hit_twice",
+            "output_is_byte_identical_where_lost_items_are_tried_again",
+        ],
     ),
     ("E02", "a stopped worker", &["a_stopped_worker_is_a_timeout", "stalls_are_timeouts"]),
-    ("E04", "a killed host", &["a_killed_host_leaves_no_worker"]),
+    ("E04", "a killed host", &["a_killed_host_leaves_no_worker", "hosts_killed_at_random_moments_leave_no_worker"]),
     (
         "E05",
         "signals",
-        &["the_first_signal_keeps_what_is_done", "the_second_signal_kills_what_runs", "a_stopped_host_goes_on"],
+        &[
+            "the_first_signal_keeps_what_is_done",
+            "the_second_signal_kills_what_runs",
+            "a_stopped_host_goes_on",
+            "signals_end_a_run_with_their_code_and_whole_lines",
+            "ctrl_z_stops_workers_and_clocks_and_fg_goes_on",
+        ],
     ),
     (
         "E07",
@@ -98,6 +108,8 @@ const ROWS: &[(&str, &str, &[&str])] = &[
         &[
             "a_worker_that_never_starts_breaks_the_pool_with_its_last_words",
             "without_a_required_layer_enforce_refuses_and_names_it",
+            "a_binary_that_is_removed_or_replaced_goes_on",
+            "a_binary_that_may_no_longer_be_executed_breaks_the_pool",
         ],
     ),
     (
@@ -105,8 +117,17 @@ const ROWS: &[(&str, &str, &[&str])] = &[
         "items that kill workers",
         &["a_worker_that_dies_twice_costs_its_item", "items_that_all_kill_their_workers_are_all_named"],
     ),
-    ("F01", "a closed pipe", &["a_closed_stdout_ends_quietly"]),
-    ("F02", "a full disk", &["a_full_disk_is_an_error_and_no_file", "a_limit_on_the_size_of_files_is_a_write_error"]),
+    ("F01", "a closed pipe", &["a_closed_stdout_ends_quietly", "a_reader_of_results_may_leave_at_any_moment"]),
+    (
+        "F02",
+        "a full disk",
+        &[
+            "a_full_disk_is_an_error_and_no_file",
+            "a_full_disk_leaves_no_file_that_looks_whole",
+            "files_of_items_are_whole_or_not_there_on_a_full_disk",
+            "a_limit_on_the_size_of_files_is_a_write_error",
+        ],
+    ),
     ("F05", "odd options", &["odd_options_are_wrong_usage"]),
     (
         "F06",

@@ -29,6 +29,7 @@ use crate::runtime::abi::component::link::{ComponentState, Wasi};
 use crate::runtime::abi::payload::bad_output;
 use crate::runtime::console::Console;
 use crate::runtime::describe_component::is_run;
+use crate::runtime::engine::refused;
 use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
 use crate::runtime::state::State;
 use crate::runtime::threads;
@@ -122,7 +123,7 @@ impl ComponentGuest {
     ) -> Result<Self, Refusal> {
         let component = open(engine, artifact)?;
         let image = component.initialize_copy_on_write_image();
-        image.map_err(|error| Refusal::machine(format!("cannot prepare the component's memory: {error:#}")))?;
+        image.map_err(|error| refused("cannot prepare the component's memory", &error))?;
         let task = &setup.task;
         let linker = link::linker(&component, &grants, setup)?;
         let pre = linker.instantiate_pre(&component).map_err(link::unlinkable)?;
@@ -288,7 +289,7 @@ fn open(engine: &Engine, mut artifact: File) -> Result<Component, Refusal> {
     mapped.or_else(|_| {
         let mut bytes = Vec::new();
         let read = artifact.rewind().and_then(|()| artifact.read_to_end(&mut bytes));
-        read.map_err(|error| Refusal::machine(format!("cannot read the artifact: {error}")))?;
+        read.map_err(|error| Refusal::denied("cannot read the artifact", &error))?;
         // SAFETY: as above.
         unsafe { Component::deserialize(engine, bytes) }.map_err(|error| stale_or_refused(&error))
     })
