@@ -26,7 +26,7 @@ const MOST_TIME: Duration = Duration::from_secs(120);
 const FILLERS: usize = 12;
 
 /// The limits that some lies are over.
-const OPTIONS: [&str; 6] = ["--timeout", "600ms", "--max-result", "2MiB", "--invoke", "run"];
+const OPTIONS: [&str; 6] = ["--timeout", "1500ms", "--max-result", "2MiB", "--invoke", "run"];
 
 fn liar() -> PathBuf {
     let worker = binary().parent().expect("folder").join("examples/mock-worker");
