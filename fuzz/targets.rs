@@ -24,8 +24,11 @@ use wpool::wire::message::{BytesAs, Compiled, Ready, Refusal, Setup, Spread};
 use wpool::wire::report::{TaskParts, put_task, read_report, read_task};
 use wpool::wire::run::{Items, put_items, read_values};
 
-/// Every target: its name, and the function.
-pub const TARGETS: [(&str, fn(&[u8])); 8] = [
+/// A function that panics where something does not hold.
+pub type Target = fn(&[u8]);
+
+/// Every target by its name.
+pub const TARGETS: [(&str, Target); 8] = [
     ("from_worker", from_worker),
     ("from_host", from_host),
     ("slicer", slicer),
