@@ -313,8 +313,6 @@ fn a_host_holds_after_each_kind_of_failure_what_it_held_before() {
         send(Signal::STOP, worker);
     }
     phase("stops", &[5, 5], &["timeout", "ok"]);
-    drop(phase);
-    drop(ask);
     drop(stdin);
     assert_eq!(host.wait().unwrap().code(), Some(1));
 }
