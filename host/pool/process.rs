@@ -162,7 +162,10 @@ impl Process {
     pub fn kill(&self) {
         if self.child.is_some() {
             // The only error is that it is gone: it is still ours to reap, so
-            // the id cannot name another process.
+            // the id cannot name another process, nor the group that a worker
+            // leads from its first step on. In it is whatever it has started,
+            // where nothing keeps it from that.
+            let _gone = rustix::process::kill_process_group(self.pid, Signal::KILL);
             let _gone = rustix::process::kill_process(self.pid, Signal::KILL);
         }
     }

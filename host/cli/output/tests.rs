@@ -86,6 +86,24 @@ fn what_is_no_json_cannot_pass_for_it() {
 }
 
 #[test]
+fn no_value_can_harm_a_terminal_and_all_stay_what_they_are() {
+    let hostile = "\u{7f}\u{9b}31m\u{202e}é日\u{feff}";
+    for value in [hostile.to_owned(), hostile.repeat(40_000)] {
+        let json = serde_json::to_string(&[&value]).unwrap();
+        for format in [OutFormat::Json, OutFormat::Jsonl, OutFormat::Records] {
+            let text = written(format, OnFailure::Null, &[ok(0, Form::Json, json.as_bytes())]);
+            let raw = text.chars().find(|character| *character != '\n' && crate::escape::is_unsafe(*character));
+            assert_eq!(raw, None, "{format:?}");
+            assert!(text.contains("é日"));
+            let back: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let back = if format == OutFormat::Records { &back["value"] } else { &back };
+            let inner = if format == OutFormat::Json { &back[0][0] } else { &back[0] };
+            assert_eq!(inner.as_str(), Some(value.as_str()), "{format:?}");
+        }
+    }
+}
+
+#[test]
 fn a_record_of_a_failure_is_as_documented() {
     let outcome = Outcome {
         worker: Some(2),

@@ -79,10 +79,24 @@ pub(crate) fn put_value(out: &mut Vec<u8>, value: &Value) {
     match value.form {
         // A worker that is no longer ours could send anything: what is not
         // one line of JSON may not pass for it.
-        Form::Json if is_one_line(&value.bytes) => out.extend_from_slice(&value.bytes),
+        Form::Json if is_one_line(&value.bytes) => put_checked(out, &value.bytes),
         Form::Json | Form::Text => put_string(out, &value.bytes),
         Form::Bytes => put_base64(out, &value.bytes),
     }
+}
+
+/// Appends JSON text that was checked.
+fn put_checked(out: &mut Vec<u8>, json: &[u8]) {
+    match std::str::from_utf8(json) {
+        Ok(text) if !is_plain(json) => put_json(out, text),
+        _ => out.extend_from_slice(json),
+    }
+}
+
+/// Whether nothing in JSON text could harm a terminal, at a glance: controls
+/// below the space are in no string.
+fn is_plain(json: &[u8]) -> bool {
+    json.is_ascii() && memchr::memchr(0x7f, json).is_none()
 }
 
 /// Values from this size on are written without being gathered whole, in
@@ -97,7 +111,12 @@ pub(crate) fn write_value(sink: &mut Sink, value: &Value) -> Result<(), WriteErr
         return Ok(());
     }
     match value.form {
-        Form::Json if is_one_line(&value.bytes) => sink.put_large(&value.bytes),
+        Form::Json if is_one_line(&value.bytes) => {
+            if is_plain(&value.bytes) {
+                return sink.put_large(&value.bytes);
+            }
+            by_parts(sink, &value.bytes, put_checked)
+        }
         Form::Json | Form::Text => write_string(sink, &value.bytes),
         Form::Bytes => {
             sink.buffer().extend_from_slice(b"{\"base64\":\"");
@@ -124,16 +143,22 @@ pub(crate) fn write_exact(sink: &mut Sink, value: &Value) -> Result<(), WriteErr
 /// As [`put_string`], part by part.
 fn write_string(sink: &mut Sink, text: &[u8]) -> Result<(), WriteError> {
     sink.buffer().push(b'"');
+    by_parts(sink, text, put_lossy)?;
+    sink.buffer().push(b'"');
+    Ok(())
+}
+
+/// Appends a large text by parts that split no character.
+fn by_parts(sink: &mut Sink, text: &[u8], put: fn(&mut Vec<u8>, &[u8])) -> Result<(), WriteError> {
     let mut rest = text;
     while !rest.is_empty() {
         // A byte that begins a character is in no character before it.
         let cut = (LARGE..rest.len()).find(|at| rest[*at] & 0xc0 != 0x80).unwrap_or(rest.len());
         let (part, after) = rest.split_at(cut);
-        put_lossy(sink.buffer(), part);
+        put(sink.buffer(), part);
         sink.part_passed()?;
         rest = after;
     }
-    sink.buffer().push(b'"');
     Ok(())
 }
 

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 pub(crate) use thread::{Ears, run, take};
 
+use crate::error::Error;
 use crate::pool::Shared;
 use crate::pool::job::Job;
 use crate::pool::load::{Chunk, Load, Run, Task};
@@ -148,6 +149,7 @@ impl Slot {
                 self.shared.counts.started.fetch_add(1, Ordering::Relaxed);
                 self.set_pid(seat.process.pid());
                 self.seat = Some(seat);
+                self.shared.storm.started(true);
                 self.shared.ready();
                 true
             }
@@ -162,7 +164,12 @@ impl Slot {
             }
             Err(NoWorker::Died(words) | NoWorker::Scarce(words)) => {
                 self.shared.counts.died.fetch_add(1, Ordering::Relaxed);
+                let slow = self.shared.storm.started(false).then(|| words.clone());
                 let pause = self.shared.storm.died(words, &self.shared);
+                if let Some(words) = slow {
+                    // Where they died fast, the storm has said so.
+                    self.shared.break_down(Error::Workers(format!("no worker starts any more; the last one: {words}")));
+                }
                 // Another start at once would only add to a storm.
                 let _closed = self.ears.closing.recv_timeout(pause);
                 false

@@ -1,10 +1,13 @@
 //! Runs under a real terminal with a real shell: keys typed as bytes, job
 //! control, a terminal that goes away.
 
+#![expect(unsafe_code, reason = "rustix's terminals are a feature, and another set of features is another wasmtime")]
+
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::os::fd::{AsFd, AsRawFd};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +16,6 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::process::{Pid, Signal, kill_process};
-use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use serde_json::Value;
 
 use super::{PATIENCE, eventually, is_alive, is_stopped};
@@ -46,6 +48,23 @@ struct Terminal {
     slave: PathBuf,
 }
 
+/// Opens a terminal, or what makes one, without becoming its process.
+fn open(path: &Path) -> File {
+    File::options().read(true).write(true).custom_flags(libc::O_NOCTTY).open(path).unwrap()
+}
+
+/// A new terminal: its other side, and its name.
+fn pair() -> (File, PathBuf) {
+    let master = open(Path::new("/dev/ptmx"));
+    let (unlocked, mut number): (libc::c_int, libc::c_uint) = (0, 0);
+    // SAFETY: both calls take a pointer to a number, which lives through them.
+    unsafe {
+        assert_eq!(libc::ioctl(master.as_raw_fd(), libc::TIOCSPTLCK, &raw const unlocked), 0);
+        assert_eq!(libc::ioctl(master.as_raw_fd(), libc::TIOCGPTN, &raw mut number), 0);
+    }
+    (master, PathBuf::from(format!("/dev/pts/{number}")))
+}
+
 impl Terminal {
     /// A terminal with an interactive shell.
     fn with_shell() -> Self {
@@ -56,21 +75,15 @@ impl Terminal {
         let arena = Arena::new();
         arena.write("busy.wat", BUSY);
         arena.attack("warm", &["compile", "busy.wat"]);
-        let master = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC).unwrap();
-        grantpt(&master).unwrap();
-        unlockpt(&master).unwrap();
-        let slave = PathBuf::from(ptsname(&master, Vec::new()).unwrap().into_string().unwrap());
-        let flags = rustix::fs::OFlags::NOCTTY.bits().cast_signed();
-        let mut open = File::options();
-        std::os::unix::fs::OpenOptionsExt::custom_flags(open.read(true).write(true), flags);
-        let end = open.open(&slave).unwrap();
+        let (master, slave) = pair();
+        let end = open(&slave);
         let copy = || Stdio::from(end.try_clone().unwrap());
         let mut command = Command::new("setsid");
         command.arg("--ctty").args(line).current_dir(arena.path(".")).env_clear();
         command.env("PATH", "/usr/bin:/bin").env("PS1", "$ ").env("TERM", "xterm").env("HISTFILE", "/dev/null");
         command.env("WPOOL", crate::support::binary()).env("WPOOL_CACHE_DIR", arena.path("cache"));
         let leader = command.stdin(copy()).stdout(copy()).stderr(copy()).spawn().unwrap();
-        let (master, said, closing) = (Arc::new(File::from(master)), Arc::default(), Arc::<AtomicBool>::default());
+        let (master, said, closing) = (Arc::new(master), Arc::default(), Arc::<AtomicBool>::default());
         let reader = reader(Arc::clone(&master), Arc::clone(&said), Arc::clone(&closing));
         Self { arena, master, said, closing, reader: Some(reader), leader, slave }
     }
