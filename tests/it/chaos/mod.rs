@@ -6,6 +6,8 @@
 //! repeats one. `WPOOL_CHAOS_RESPAWNS` and `WPOOL_CHAOS_HOSTS` set how often
 //! workers are replaced and hosts are killed.
 
+#![expect(clippy::print_stdout, reason = "seeds and figures, which are shown where a test fails")]
+
 mod disk;
 mod hosts;
 mod limits;
