@@ -19,9 +19,11 @@ use crate::wire::page::Stream;
 
 /// Most random bytes that a guest gets in one call.
 const MAX_RANDOM: u64 = 64 << 10;
-/// Most handles (files, streams, pollables) that a guest holds at once, beside
-/// the directories that were granted.
+/// Most handles (files, streams, pollables) that a guest holds at once.
 const MAX_HANDLES: usize = 64;
+/// How many more for each granted directory: one is the directory's own. With
+/// as many as the worker gets descriptors, those end first.
+const HANDLES_OF_DIRECTORY: usize = 2;
 
 /// The grants of a pool, ready to be handed to task after task.
 pub struct Grants {
@@ -69,6 +71,7 @@ impl Grants {
             };
             preopen(&mut builder, &dir.host, &dir.guest, rights)?;
         }
+        let directories = capabilities.dirs.len() + usize::from(capabilities.scratch.is_some());
         let scratch = match (&capabilities.scratch, scratch) {
             (Some(guest), Some(host)) => {
                 preopen(&mut builder, host, guest, FsPerms::ReadWrite)?;
@@ -82,7 +85,7 @@ impl Grants {
             env: capabilities.env.clone(),
             seed: capabilities.deterministic,
             writable: capabilities.side_effects() || scratch.is_some(),
-            handles: MAX_HANDLES + capabilities.dirs.len() + usize::from(scratch.is_some()),
+            handles: MAX_HANDLES + HANDLES_OF_DIRECTORY * directories,
             scratch,
         })
     }
