@@ -345,7 +345,7 @@ pub fn unreadable() -> Cases {
             let arena = Arena::new();
             std::fs::create_dir(arena.path("folder.json")).unwrap();
             arena.write("secret.json", "[1]");
-            std::fs::set_permissions(arena.path("secret.json"), std::os::unix::fs::PermissionsExt::from_mode(0))
+            std::fs::set_permissions(arena.path("secret.json"), std::os::unix::fs::PermissionsExt::from_mode(0o000))
                 .unwrap();
             let mut line = vec!["run", "square.wat", "--map", source];
             line.extend(input.into_iter().flat_map(|input| ["--input", input]));
