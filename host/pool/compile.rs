@@ -23,6 +23,7 @@ use crate::limits::{CompileLimits, Features, Limits, SandboxMode};
 use crate::pool::cache::{Cache, EngineSettings, Key};
 use crate::pool::module::Module;
 use crate::pool::process::{Ended, Process, own_binary};
+use crate::pool::refused;
 use crate::pool::suspend;
 use crate::wire::frame::FrameKind;
 use crate::wire::message::{CompileSetup, Compiled, Refusal, RefusalCause, Setup};
@@ -99,7 +100,8 @@ pub struct Artifact {
 }
 
 /// Gets a module's artifact; `progress` is told the time spent so far, a few
-/// times a second.
+/// times a second. A module that was refused is not compiled again as long as
+/// this process lives, unless the options are others.
 ///
 /// # Errors
 /// [`Error::Module`] when the module is refused or takes more than a limit of
@@ -114,7 +116,7 @@ pub fn prepare(
     if let Some((file, description)) = key.as_ref().and_then(|(cache, key)| cache.lookup(key)) {
         return Ok(Artifact { file, description, cached: true, seconds: started.elapsed().as_secs_f64(), note: None });
     }
-    let (mut compiled, description) = compile(module, options, progress)?;
+    let (mut compiled, description) = refused::once(module, options, || compile(module, options, progress))?;
     let mut note = None;
     let stored = key.as_ref().and_then(|(cache, key)| match cache.store(key, &mut compiled, &description) {
         Ok(file) => Some(file),
@@ -320,6 +322,27 @@ mod tests {
         let (error, runs) = refused("kill -9 $$");
         assert_eq!(runs, 2);
         assert!(matches!(&error, Error::Module(text) if text.contains("--compile-memory")), "{error}");
+    }
+
+    #[test]
+    fn a_refused_module_is_not_compiled_again_under_the_same_options() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = folder.path().join("runs");
+        let worker = script(&folder, &format!("echo run >> {}\nkill -SEGV $$", runs.display()));
+        let tried = |edit: fn(&mut CompileOptions), bytes: &[u8]| {
+            let mut options = CompileOptions { worker: Some(worker.clone()), ..CompileOptions::default() };
+            edit(&mut options);
+            let module = Module::from_bytes("m", bytes).unwrap();
+            let error = prepare(&module, &options, &mut |_| {}).unwrap_err();
+            assert!(matches!(&error, Error::Module(text) if text.contains("signal 11")), "{error}");
+            std::fs::read_to_string(&runs).unwrap().lines().count()
+        };
+        assert_eq!(tried(|_| {}, b"(module)"), 1);
+        assert_eq!(tried(|_| {}, b"(module)"), 1, "the same bytes");
+        assert_eq!(tried(|_| {}, b"(module )"), 2, "other bytes");
+        assert_eq!(tried(|options| options.limits.memory += 1, b"(module)"), 3, "another limit");
+        assert_eq!(tried(|options| options.fuel = true, b"(module)"), 4, "other code");
+        assert_eq!(tried(|_| {}, b"(module)"), 4);
     }
 
     #[test]

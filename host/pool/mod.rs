@@ -27,6 +27,7 @@ mod link;
 mod load;
 mod lone;
 mod map;
+mod refused;
 mod reorder;
 mod slot;
 mod stats;

@@ -156,6 +156,12 @@ fn collects(features: Features) -> bool {
     features.gc || features.exceptions
 }
 
+/// Elements that each table of a module may have.
+#[must_use]
+pub fn table_elements(needs: Needs) -> u64 {
+    needs.table_elements.max(TABLE_ELEMENTS)
+}
+
 fn pooling(needs: Needs) -> PoolingAllocationConfig {
     let slots = |count: u32| count.saturating_add(2).max(MIN_SLOTS);
     let scans = PoolingAllocationConfig::is_pagemap_scan_available();
@@ -173,7 +179,7 @@ fn pooling(needs: Needs) -> PoolingAllocationConfig {
     pool.max_unused_warm_slots(slots(needs.instances));
     pool.max_memories_per_module(needs.memories.max(1));
     pool.max_tables_per_module(needs.tables.max(1));
-    pool.table_elements(usize::try_from(needs.table_elements.max(TABLE_ELEMENTS)).unwrap_or(usize::MAX));
+    pool.table_elements(usize::try_from(table_elements(needs)).unwrap_or(usize::MAX));
     pool.max_core_instance_size(INSTANCE_BYTES);
     pool.max_component_instance_size(INSTANCE_BYTES);
     // Always the reservation of 4 GiB: the limiter of the store holds tasks to

@@ -9,7 +9,7 @@ use wasmtime_wasi::I32Exit;
 
 use crate::limits::{GIB, KIB, Limits, MIB};
 use crate::outcome::{Detail, Failure, Frame, Kind, LimitHit, MAX_FRAMES};
-use crate::runtime::state::{Meter, State};
+use crate::runtime::state::{Meter, Refused, State};
 
 /// Why the host itself ended a guest, as an error that crosses the engine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -111,7 +111,7 @@ fn trapped(trap: Trap, error: &wasmtime::Error, meter: &Meter, limits: &Limits) 
             let what = format!("the stack grew over {}", size_text(limits.stack));
             Failure::limit(Kind::StackOverflow, what, hit).with(|detail| set_frames(detail, error))
         }
-        _ if meter.just_refused() && follows_refusal(trap) => out_of_memory(meter).with(|detail| {
+        _ if meter.just_refused().is_some() && follows_refusal(trap) => out_of_memory(meter).with(|detail| {
             detail.trap = Some(trap_name(trap).to_owned());
             set_frames(detail, error);
         }),
@@ -142,7 +142,7 @@ pub fn no_memory(error: &wasmtime::Error) -> bool {
 /// An error that is neither a trap nor ours: a host call gave up, or an
 /// instance could not be made.
 fn other(error: &wasmtime::Error, meter: &Meter, phase: Phase) -> Failure {
-    if phase == Phase::Init && meter.just_refused() {
+    if phase == Phase::Init && meter.just_refused().is_some() {
         return out_of_memory(meter);
     }
     if no_memory(error) {
@@ -154,9 +154,13 @@ fn other(error: &wasmtime::Error, meter: &Meter, phase: Phase) -> Failure {
     })
 }
 
-/// A task that needed more than `--memory`.
+/// A task that needed more than `--memory`, or than a table may hold.
 #[must_use]
 pub fn out_of_memory(meter: &Meter) -> Failure {
+    if meter.just_refused() == Some(Refused::TableElements) {
+        let most = meter.table_elements();
+        return Failure::new(Kind::OutOfMemory, format!("needed a table of more than {most} elements"));
+    }
     let hit = LimitHit::new("memory", meter.limit(), "bytes", "--memory");
     Failure::limit(Kind::OutOfMemory, format!("needed more than {} of memory", size_text(meter.limit())), hit)
 }

@@ -154,10 +154,10 @@ fn compile(
     descriptors: Vec<OwnedFd>,
     act: Option<Act>,
 ) -> Result<(), Refusal> {
-    let mut lockdown = Lockdown::begin(setup.sandbox, setup.host, &kept(&descriptors))?;
+    let nothing = View::default();
+    let mut lockdown = Lockdown::begin(setup.sandbox, setup.host, &kept(&descriptors), &nothing)?;
     let mut descriptors = descriptors.into_iter();
     let (module, artifact) = (next_file(&mut descriptors)?, next_file(&mut descriptors)?);
-    let nothing = View::default();
     lockdown.isolate(&nothing)?;
     let bytes = read_whole(&module, setup.limits.max_module)?;
     lockdown.close_files(&nothing)?;
@@ -201,11 +201,11 @@ fn run(
     decoder: Decoder,
     act: Option<Act>,
 ) -> Result<(), Refusal> {
-    let mut lockdown = Lockdown::begin(setup.sandbox, setup.host, &kept(&descriptors))?;
-    let mut descriptors = descriptors.into_iter();
-    let (page_file, artifact) = (next_file(&mut descriptors)?, next_file(&mut descriptors)?);
     let (limits, grants) = (&setup.task.limits, &setup.task.capabilities);
     let view = View::of(grants, setup.scratch.as_deref());
+    let mut lockdown = Lockdown::begin(setup.sandbox, setup.host, &kept(&descriptors), &view)?;
+    let mut descriptors = descriptors.into_iter();
+    let (page_file, artifact) = (next_file(&mut descriptors)?, next_file(&mut descriptors)?);
     lockdown.isolate(&view)?;
     let page = Page::map(page_file.as_fd(), limits.max_captured)
         .map(Arc::new)

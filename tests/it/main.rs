@@ -10,6 +10,7 @@
 mod abis;
 mod chaos;
 mod command;
+mod component_grants;
 mod engine;
 mod evil;
 mod found;

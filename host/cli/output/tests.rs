@@ -140,6 +140,20 @@ fn a_record_of_a_failure_is_as_documented() {
 }
 
 #[test]
+fn json_of_guests_is_escaped_as_our_own_is() {
+    for (json, written) in [
+        ("{\"a\":\t\"日本\"}", "{\"a\":\t\"日本\"}"),
+        ("[\"\u{9b}\",\"\u{202e}\u{7f}\"]", "[\"\\u009b\",\"\\u202e\\u007f\"]"),
+        ("\"\u{e0041}\"", "\"\\udb40\\udc41\""),
+    ] {
+        let value = Value { form: Form::Json, bytes: Bytes::copy_from_slice(json.as_bytes()) };
+        let mut out = Vec::new();
+        text::put_value(&mut out, &value);
+        assert_eq!(String::from_utf8(out).unwrap(), written);
+    }
+}
+
+#[test]
 fn a_record_of_success_has_a_value_and_only_what_is_known() {
     let text = written(OutFormat::Records, OnFailure::Omit, &[ok(0, Form::Json, b"7"), failed(1)]);
     let lines: Vec<&str> = text.lines().collect();

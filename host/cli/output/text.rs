@@ -49,15 +49,38 @@ fn put_chars(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends JSON text that others made, with what could harm a terminal
-/// escaped: outside strings there is nothing of the kind.
+/// escaped: outside strings there is nothing of the kind but white space.
 pub(crate) fn put_json(out: &mut Vec<u8>, json: &str) {
     let mut plain = 0;
-    for (at, character) in json.char_indices().filter(|(_, character)| escape::is_unsafe(*character)) {
+    let harmful = |character: char| character >= ESCAPED && escape::is_unsafe(character);
+    for (at, character) in json.char_indices().filter(|(_, character)| harmful(*character)) {
         out.extend_from_slice(&json.as_bytes()[plain..at]);
         plain = at + character.len_utf8();
         put_units(out, character);
     }
     out.extend_from_slice(&json.as_bytes()[plain..]);
+}
+
+/// The same for bytes that are JSON but for what is no UTF-8.
+pub(crate) fn put_checked(out: &mut Vec<u8>, json: &[u8]) {
+    if is_plain(json) {
+        return out.extend_from_slice(json);
+    }
+    for chunk in json.utf8_chunks() {
+        put_json(out, chunk.valid());
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+/// The first character that JSON may have in a string and a terminal may not
+/// have anywhere.
+const ESCAPED: char = '\x7f';
+
+/// Whether JSON text has nothing to be escaped: most has not.
+fn is_plain(json: &[u8]) -> bool {
+    json.iter().all(|byte| *byte < ESCAPED as u8)
 }
 
 fn put_units(out: &mut Vec<u8>, character: char) {
@@ -83,20 +106,6 @@ pub(crate) fn put_value(out: &mut Vec<u8>, value: &Value) {
         Form::Json | Form::Text => put_string(out, &value.bytes),
         Form::Bytes => put_base64(out, &value.bytes),
     }
-}
-
-/// Appends JSON text that was checked.
-fn put_checked(out: &mut Vec<u8>, json: &[u8]) {
-    match std::str::from_utf8(json) {
-        Ok(text) if !is_plain(json) => put_json(out, text),
-        _ => out.extend_from_slice(json),
-    }
-}
-
-/// Whether nothing in JSON text could harm a terminal, at a glance: controls
-/// below the space are in no string.
-fn is_plain(json: &[u8]) -> bool {
-    json.is_ascii() && memchr::memchr(0x7f, json).is_none()
 }
 
 /// Values from this size on are written without being gathered whole, in

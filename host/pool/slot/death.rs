@@ -3,7 +3,6 @@
 
 #![expect(unsafe_code, reason = "another process's processor clock has no safe form")]
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -12,7 +11,6 @@ use bytes::Bytes;
 use crate::limits::Limits;
 use crate::outcome::{Captured, Failure, Kind, LimitHit, Outcome, Usage};
 use crate::pool::Shared;
-use crate::pool::job::Job;
 use crate::pool::load::{Chunk, Load, Task};
 use crate::pool::process::Ended;
 use crate::pool::slot::replies::Batch;
@@ -312,13 +310,10 @@ fn usage(seat: &Seat, ended: &Ended, limits: &Limits, now: u64) -> Usage {
     Usage { wall, cpu, fuel: None, peak_memory }
 }
 
-/// The outcome of an item that came back too often.
-pub(super) fn strayed(mut task: Task) -> Result<Task, (Arc<Job>, u64, Outcome)> {
+/// Notes that an item came back; its failure, where that was too often.
+pub(super) fn stray(task: &mut Task) -> Option<Failure> {
     task.strays += 1;
-    if task.strays < STRAYS {
-        return Ok(task);
-    }
-    Err(task.fail(crashed(Some(Cause::Protocol), &Ended::default(), false, true)))
+    (task.strays >= STRAYS).then(|| crashed(Some(Cause::Protocol), &Ended::default(), false, true))
 }
 
 fn timeout(limit: Duration, name: &str, flag: &str) -> Failure {

@@ -13,7 +13,7 @@ use crate::pool::Shared;
 use crate::pool::delivery::{Cursor, Delivery, Finished};
 use crate::pool::job::Job;
 use crate::pool::load::{Load, Task};
-use crate::pool::slot::death::{Cause, strayed};
+use crate::pool::slot::death::{Cause, stray};
 use crate::pool::slot::seat::Seat;
 use crate::pool::slot::watch::now_ns;
 use crate::pool::slot::{Slot, TELL};
@@ -206,9 +206,10 @@ impl Slot {
         match seat.flight.returned(head.ticket) {
             // It had begun as it was asked for, and saw that in time: that
             // happens, but not over and over to the same one.
-            Some(Some(task)) => match strayed(task) {
-                Ok(task) => self.backlog.push_front(Load::One(task)),
-                Err((job, position, outcome)) => {
+            Some(Some(mut task)) => match stray(&mut task) {
+                None => self.backlog.push_front(Load::One(task)),
+                Some(failure) => {
+                    let (job, position, outcome) = task.fail(failure);
                     batch.add(job, position, outcome);
                     return false;
                 }

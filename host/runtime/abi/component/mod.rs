@@ -31,7 +31,7 @@ use crate::runtime::console::Console;
 use crate::runtime::describe_component::is_run;
 use crate::runtime::engine::refused;
 use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
-use crate::runtime::state::State;
+use crate::runtime::state::{Room, State};
 use crate::runtime::threads;
 use crate::runtime::trap::{self, HostStop, Phase};
 use crate::runtime::wasi::{Grants, Recipe};
@@ -50,6 +50,7 @@ pub struct ComponentGuest {
     wasi: bool,
     reuse: bool,
     limits: Arc<Limits>,
+    room: Room,
     ticks: Option<u64>,
     hostcall_fuel: usize,
     page: Arc<Page>,
@@ -139,6 +140,7 @@ impl ComponentGuest {
             ticks: threads::epoch_timeout(limits).map(threads::ticks),
             hostcall_fuel: usize::try_from(largest).unwrap_or(usize::MAX),
             limits: Arc::new(limits.clone()),
+            room: Room::new(limits.memory, setup.description.needs),
             console: Arc::new(Console::new(Arc::clone(&page), limits.max_result)),
             page,
             grants,
@@ -228,7 +230,7 @@ impl ComponentGuest {
         } else {
             Wasi::default()
         };
-        let state = State::new(self.limits.memory, &self.page, &self.console, wasi);
+        let state = State::new(self.room, &self.page, &self.console, wasi);
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.meter);
         store.set_hostcall_fuel(self.hostcall_fuel);
