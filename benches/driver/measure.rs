@@ -172,8 +172,7 @@ pub fn starts(mode: Mode, times: u64) -> Result<Value> {
     let Artifact { file, description, .. } = guest::artifact(Task::Int)?;
     let mut seconds = Vec::new();
     for _ in 0..times {
-        let work =
-            Work { artifact: file.try_clone()?, description: description.clone(), spec: Task::Int.spec(mode) };
+        let work = Work { artifact: file.try_clone()?, description: description.clone(), spec: Task::Int.spec(mode) };
         let started = Instant::now();
         let pool = guest::start_workers(work, mode, 1)?;
         seconds.push(started.elapsed().as_secs_f64());

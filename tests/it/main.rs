@@ -16,6 +16,7 @@ mod guests;
 mod hostile;
 mod liar;
 mod lockdown;
+mod pool;
 mod readme;
 mod runs;
 mod support;
