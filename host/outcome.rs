@@ -305,8 +305,36 @@ pub struct Tag {
     pub id: Option<String>,
     /// Where a file stands below its glob's fixed prefix.
     pub path: Option<String>,
-    /// The item's own bytes, kept only where an output pattern needs them.
+    /// The item's own bytes, kept only where the output needs them.
     pub item: Option<Bytes>,
+    /// What a journal knows the item by, where one is kept.
+    pub key: Option<ItemKey>,
+    /// The item was done in an earlier run: where the journal has its record.
+    pub stored: Option<u64>,
+}
+
+/// What a journal knows an item by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ItemKey {
+    /// What the item is.
+    pub hash: u64,
+    /// How many items before it are the same.
+    pub nth: u32,
+}
+
+impl fmt::Display for ItemKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.hash, self.nth)
+    }
+}
+
+impl std::str::FromStr for ItemKey {
+    type Err = std::num::ParseIntError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (hash, nth) = text.split_once('-').unwrap_or((text, ""));
+        Ok(Self { hash: u64::from_str_radix(hash, 16)?, nth: nth.parse()? })
+    }
 }
 
 impl Outcome {

@@ -7,6 +7,7 @@ pub mod env;
 pub mod generate;
 pub mod input;
 pub mod inspect;
+pub mod journal;
 pub mod memory;
 pub mod output;
 pub mod prepare;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use crate::outcome::Outcome;
 use crate::pool::budget::Budget;
-use crate::pool::delivery::{Delivery, Finished};
+use crate::pool::delivery::{Cursor, Delivery, Finished};
 use crate::pool::feed::Rest;
 use crate::pool::load::{Gathering, Load};
 use crate::pool::reorder::{Next, Reorder};
@@ -47,6 +47,33 @@ pub struct Terms {
     pub hoard: bool,
     /// Who is told of the end.
     pub finale: Option<Arc<dyn Finale>>,
+    /// Who is told every outcome.
+    pub observer: Option<Observer>,
+}
+
+/// Is told every outcome as soon as it is known, on the thread that knows it:
+/// in the order in which items finish.
+#[derive(Clone)]
+pub struct Observer(Arc<dyn Fn(&Outcome) + Send + Sync>);
+
+impl Observer {
+    /// Calls `tell`, which must not wait for the job.
+    pub fn new(tell: impl Fn(&Outcome) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(tell))
+    }
+
+    fn tell(&self, delivery: &Delivery) {
+        match delivery {
+            Delivery::One(outcome) => (self.0)(outcome),
+            Delivery::Many(finished) => Cursor::new(finished.clone()).for_each(|outcome| (self.0)(&outcome)),
+        }
+    }
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 /// A job under way.
@@ -67,6 +94,7 @@ pub struct Job {
     /// may wait for input while a slot starves, or the job is stopped.
     gathering: Mutex<Gathering>,
     rest: Rest,
+    observer: Option<Observer>,
     /// Positions given out, and [`SEALED`] once there will be no more.
     issued: AtomicU64,
     inbox: Mutex<Inbox>,
@@ -138,6 +166,7 @@ impl Job {
             hoards: AtomicBool::new(terms.hoard),
             gathering: Mutex::default(),
             rest: terms.rest,
+            observer: terms.observer,
             issued: AtomicU64::new(0),
             inbox: Mutex::new(Inbox { ordered, ..Inbox::default() }),
             arrived: Condvar::new(),
@@ -199,6 +228,13 @@ impl Job {
     }
 
     fn put(&self, deliveries: impl Iterator<Item = (u64, Delivery)>) -> Put {
+        let Some(observer) = &self.observer else { return self.insert(deliveries) };
+        // Before the lock is taken: others deliver meanwhile.
+        let told: Vec<_> = deliveries.inspect(|(_, delivery)| observer.tell(delivery)).collect();
+        self.insert(told.into_iter())
+    }
+
+    fn insert(&self, deliveries: impl Iterator<Item = (u64, Delivery)>) -> Put {
         let mut weight = 0;
         let mut inbox = self.inbox();
         if inbox.given_up {

@@ -44,6 +44,7 @@ use rustix::event::EventfdFlags;
 
 pub use feed::{Chunksize, Rest};
 pub use iter::{JobHandle, Outcomes, TimedOut};
+pub use job::Observer;
 pub(crate) use lone::Room;
 pub use map::MapError;
 pub use stats::Stats;
@@ -283,7 +284,25 @@ impl Pool {
         I::Item: Supply,
         I::IntoIter: Send + 'static,
     {
-        let terms = Terms { function: options.function, rest: options.rest, ..Terms::default() };
+        self.observed_outcomes(items, options, None)
+    }
+
+    /// The same; `observer` is told each outcome as soon as it is known.
+    ///
+    /// # Errors
+    /// As [`Pool::outcomes`].
+    pub fn observed_outcomes<I>(
+        &self,
+        items: I,
+        options: MapOptions,
+        observer: Option<Observer>,
+    ) -> Result<Outcomes, Error>
+    where
+        I: IntoIterator,
+        I::Item: Supply,
+        I::IntoIter: Send + 'static,
+    {
+        let terms = Terms { function: options.function, rest: options.rest, observer, ..Terms::default() };
         self.outcomes_on(items, options, terms)
     }
 

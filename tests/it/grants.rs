@@ -96,7 +96,10 @@ fn call(step: &str) -> String {
 /// into, at 400 goes what a call gives back, at 1024 is a buffer.
 const WRITES: &[&str] = &[
     "path_create_directory 3 dir",
-    "path_open 3 0 file 9 536870911L 536870911L 0 400",
+    "path_open 3 0 file 9 536870911L 536870911L 1 400",
+    "fd_write opened 128 1 404",
+    "fd_close opened",
+    "path_open 3 0 file 1 536870911L 536870911L 0 400",
     "fd_write opened 128 1 404",
     "fd_pwrite opened 128 1 5L 404",
     "fd_seek opened 0L 0 408",

@@ -14,6 +14,7 @@ mod found;
 mod grants;
 mod guests;
 mod hostile;
+mod journal;
 mod liar;
 mod lockdown;
 mod pool;

@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::heading;
 use crate::cli::input::{ExtraColumns, Format, Only};
+use crate::cli::journal::Resume;
 use crate::cli::output::{OnFailure, OutFormat, ShowOutput};
 use crate::error::Error;
 use crate::wire::message::{Abi, BytesAs, ItemAs, ResultAs, Spread};
@@ -238,6 +239,26 @@ pub struct OutputArgs {
     /// Let -o replace the files of items that exist
     #[arg(long, requires = "out", hide_short_help = true)]
     pub overwrite: bool,
+    /// Write failed items to FILE; --input records runs them again
+    #[arg(long, value_name = "FILE")]
+    pub failed: Option<PathBuf>,
+    /// Write every outcome to FILE as soon as it is known; see --resume
+    #[arg(long, value_name = "FILE")]
+    pub journal: Option<PathBuf>,
+    /// Go on with the run of --journal: what is ok there is not run again
+    ///
+    /// The output is that of one undisturbed run. Limits, -j and the output may change; a module that has changed
+    /// needs --resume=any-module.
+    #[arg(
+        long,
+        value_name = "WHICH",
+        requires = "journal",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "same-module",
+        hide_possible_values = true
+    )]
+    pub resume: Option<ResumeArg>,
     /// What json and jsonl have for a failed item: null, or nothing
     #[arg(long, value_name = "WHAT", default_value = "null", value_parser = parsed::<OnFailure>, hide_short_help = true)]
     pub on_failure: OnFailure,
@@ -259,6 +280,24 @@ pub struct OutputArgs {
     /// Show effective limits, grants, layers and workers; run nothing
     #[arg(long)]
     pub dry_run: bool,
+}
+
+/// `--resume`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ResumeArg {
+    /// Only if the module is the same.
+    SameModule,
+    /// Whatever became of the module.
+    AnyModule,
+}
+
+impl From<ResumeArg> for Resume {
+    fn from(arg: ResumeArg) -> Self {
+        match arg {
+            ResumeArg::SameModule => Self::SameModule,
+            ResumeArg::AnyModule => Self::AnyModule,
+        }
+    }
 }
 
 /// `--stats`.

@@ -120,7 +120,13 @@ impl Records {
 
     fn body(&self, line: &Line<'_>) -> Result<Result<Bytes, Failure>, Error> {
         let bad = |what: &str| Error::Input(format!("{}: line {}: {what}", self.name, self.lines.number()));
-        let json = line.item.ok_or_else(|| bad("the record has no item (--failed writes records that have)"))?.get();
+        let Some(json) = line.item.map(RawValue::get) else {
+            if line.kind.as_deref() == Some(Kind::BadInput.as_str()) {
+                // It could not be read: there never was an item.
+                return Ok(Err(Failure::new(Kind::BadInput, "the item could not be read in the run that wrote this")));
+            }
+            return Err(bad("the record has no item (--failed writes records that have)"));
+        };
         let bytes = match line.form {
             Form::Json | Form::Cells => Bytes::copy_from_slice(json.as_bytes()),
             Form::Raw if json.starts_with('"') => {

@@ -4,6 +4,7 @@
 //! Used by the commands that run a pool; knows no pool itself. Order is the
 //! caller's: what is written first stands first.
 
+mod failed;
 mod failures;
 mod files;
 mod record;
@@ -16,8 +17,9 @@ mod writer;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+pub use failed::Failed;
 pub use failures::{FailurePrinter, SHOWN_FAILURES, ShowOutput};
-pub use record::{RunNames, put_failed, put_record};
+pub use record::{RunNames, put_failed, put_journalled, put_record};
 pub use writer::{WriteError, Writer};
 
 use crate::error::Error;

@@ -3,8 +3,8 @@
 use std::io::Write;
 use std::time::Duration;
 
-use super::text::{put_base64, put_json, put_string, put_value};
-use crate::outcome::{Outcome, Tag};
+use super::text::{is_one_line, put_base64, put_json, put_string, put_value};
+use crate::outcome::{Form, Outcome, Tag};
 use crate::wire::message::ItemForm;
 
 /// What a record says about its run.
@@ -23,6 +23,8 @@ pub(crate) struct Beside<'a> {
     pub(crate) output: Option<&'a str>,
     /// The item itself.
     pub(crate) item: Option<(&'a [u8], ItemForm)>,
+    /// What a journal needs to give the outcome back.
+    pub(crate) journal: bool,
 }
 
 /// Appends a record and a newline.
@@ -34,13 +36,22 @@ pub fn put_record(out: &mut Vec<u8>, outcome: &Outcome, names: &RunNames) {
 /// `--input records` takes back.
 pub fn put_failed(out: &mut Vec<u8>, outcome: &Outcome, names: &RunNames, form: ItemForm) {
     let item = outcome.tag.as_ref().and_then(|tag| tag.item.as_deref());
-    put(out, outcome, names, Beside { output: None, item: item.map(|item| (item, form)) });
+    put(out, outcome, names, Beside { item: item.map(|item| (item, form)), ..Beside::default() });
+}
+
+/// Appends a record and a newline, with what it takes to give the outcome
+/// back.
+pub fn put_journalled(out: &mut Vec<u8>, outcome: &Outcome, names: &RunNames) {
+    put(out, outcome, names, Beside { journal: true, ..Beside::default() });
 }
 
 /// Appends a record and a newline. Writing into memory cannot fail, so the
 /// results of it are not looked at.
 pub(crate) fn put(out: &mut Vec<u8>, outcome: &Outcome, names: &RunNames, beside: Beside<'_>) {
     let _ = write!(out, "{{\"v\":1,\"index\":{},\"kind\":\"{}\"", outcome.index, outcome.kind());
+    if beside.journal {
+        put_key(out, outcome);
+    }
     match (&outcome.result, beside.output) {
         (Ok(_), Some(path)) => put_text(out, "output", path.as_bytes()),
         (Ok(value), None) => {
@@ -68,6 +79,21 @@ pub(crate) fn put(out: &mut Vec<u8>, outcome: &Outcome, names: &RunNames, beside
     put_text(out, "stdout", &outcome.captured.stdout);
     put_text(out, "stderr", &outcome.captured.stderr);
     let _ = writeln!(out, ",\"truncated\":{}}}", outcome.captured.truncated);
+}
+
+/// What a journal tells items apart by, and what JSON does not show of a
+/// value.
+fn put_key(out: &mut Vec<u8>, outcome: &Outcome) {
+    if let Some(key) = outcome.tag.as_ref().and_then(|tag| tag.key) {
+        let _ = write!(out, ",\"key\":\"{key}\"");
+    }
+    match &outcome.result {
+        Ok(value) if value.form == Form::Bytes => out.extend_from_slice(b",\"as\":\"bytes\""),
+        Ok(value) if value.form == Form::Text || !is_one_line(&value.bytes) => {
+            out.extend_from_slice(b",\"as\":\"text\"");
+        }
+        _ => {}
+    }
 }
 
 fn put_text(out: &mut Vec<u8>, key: &str, text: &[u8]) {

@@ -137,6 +137,7 @@ fn write_string(sink: &mut Sink, text: &[u8]) -> Result<(), WriteError> {
     Ok(())
 }
 
-fn is_one_line(text: &[u8]) -> bool {
+/// Whether it is one JSON value on one line.
+pub(crate) fn is_one_line(text: &[u8]) -> bool {
     scan::check(text).is_ok() && memchr::memchr2(b'\n', b'\r', text).is_none()
 }

@@ -79,7 +79,7 @@ impl Writer {
         if let (Some(files), Ok(value)) = (&self.files, &outcome.result) {
             return match files.write(outcome, value) {
                 Ok(path) => {
-                    let beside = Beside { output: Some(&path), item: None };
+                    let beside = Beside { output: Some(&path), ..Beside::default() };
                     record::put(self.sink.buffer(), outcome, &self.names, beside);
                     self.sink.passed().map(|()| None)
                 }

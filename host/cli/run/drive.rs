@@ -1,14 +1,15 @@
 //! The loop of a run: outcomes in, lines out, while signals, the deadline and
 //! `--fail-fast` may end it early.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::cli::args::limits::PoolArgs;
 use crate::cli::input::InputStatus;
-use crate::cli::output::{FailurePrinter, ShowOutput, WriteError, Writer};
+use crate::cli::journal::Journal;
+use crate::cli::output::{Failed, FailurePrinter, ShowOutput, WriteError, Writer};
 use crate::cli::prepare::Talk;
 use crate::cli::printer::{Printer, Volume};
 use crate::cli::progress::{Counts, Progress};
@@ -68,25 +69,81 @@ pub struct Drive<'a> {
     pub total: Option<u64>,
 }
 
+/// Where outcomes go.
+#[derive(Debug)]
+pub struct Outlets<'a> {
+    /// The results.
+    pub writer: Writer,
+    /// `--failed`.
+    pub failed: Option<Failed>,
+    /// `--journal`, where outcomes of an earlier run come from.
+    pub journal: Option<&'a Journal>,
+}
+
+impl Outlets<'_> {
+    /// Writes an outcome; what cannot be written counts as failed.
+    fn write(&mut self, outcome: &mut Outcome) -> Result<(), WriteError> {
+        if let Some(failure) = self.writer.write(outcome)? {
+            outcome.result = Err(failure);
+        }
+        self.failed.as_mut().map_or(Ok(()), |failed| failed.write(outcome))
+    }
+
+    /// No other outcome is at hand.
+    fn idle(&mut self) -> Result<(), WriteError> {
+        self.writer.idle()?;
+        self.failed.as_mut().map_or(Ok(()), Failed::idle)
+    }
+
+    /// The names of files while they are not whole.
+    fn parts(&self) -> Vec<PathBuf> {
+        let failed = self.failed.as_ref().and_then(Failed::part);
+        self.writer.part().into_iter().chain(failed).map(Path::to_owned).collect()
+    }
+
+    /// The run is whole.
+    fn finish(self) -> Result<(), WriteError> {
+        self.writer.finish()?;
+        self.failed.map_or(Ok(()), Failed::finish)
+    }
+
+    /// The run was interrupted.
+    fn stop(self) -> Result<(), WriteError> {
+        self.writer.stop()?;
+        self.failed.map_or(Ok(()), Failed::stop)
+    }
+
+    /// The input broke off.
+    fn abort(self) -> Result<(), WriteError> {
+        self.writer.abort()?;
+        self.failed.map_or(Ok(()), Failed::stop)
+    }
+}
+
 impl Drive<'_> {
     /// Takes all outcomes.
     ///
     /// # Errors
     /// When the pool cannot go on, the input breaks off or the output cannot
     /// be written; what was done is written by then.
-    pub fn outcomes(self, mut outcomes: Outcomes, writer: Writer, status: Option<&InputStatus>) -> Result<End, Error> {
+    pub fn outcomes(
+        self,
+        mut outcomes: Outcomes,
+        outlets: Outlets<'_>,
+        status: Option<&InputStatus>,
+    ) -> Result<End, Error> {
         let printer = &self.talk.printer;
         let mut looping = Loop {
             progress: Progress::new(printer, self.talk.progress),
             failures: FailurePrinter::new(self.show),
-            writer,
+            outlets,
             cut: None,
             drain_until: None,
             held: Vec::new(),
             drive: self,
         };
         let end = looping.turn(&mut outcomes);
-        let Loop { failures, writer, progress, cut, drive, .. } = looping;
+        let Loop { failures, outlets, progress, cut, drive, .. } = looping;
         drop(progress);
         if printer.volume() >= Volume::Normal
             && let Some(line) = failures.summary()
@@ -98,16 +155,16 @@ impl Drive<'_> {
             Err(WriteError::Failed(error)) => return Err(error),
             Ok(()) => {}
         }
-        let part = writer.part().map(Path::to_owned);
+        let parts = outlets.parts();
         let (written, error) = match (outcomes.broken(), status.and_then(InputStatus::take_error)) {
-            (Some(error), _) => (writer.abort(), Some(owned(&error))),
-            (None, Some(error)) => (writer.abort(), Some(error)),
-            (None, None) if cut == Some(Cut::Signal) || (cut.is_some() && drive.leaves_rest) => (writer.stop(), None),
-            (None, None) => (writer.finish(), None),
+            (Some(error), _) => (outlets.abort(), Some(owned(&error))),
+            (None, Some(error)) => (outlets.abort(), Some(error)),
+            (None, None) if cut == Some(Cut::Signal) || (cut.is_some() && drive.leaves_rest) => (outlets.stop(), None),
+            (None, None) => (outlets.finish(), None),
         };
         told(printer, cut, drive.run);
-        if let Some(part) = part.filter(|part| part.exists()) {
-            printer.note(&format!("what is done is in {}", escape::path(&part)));
+        for part in parts.iter().filter(|part| part.exists()) {
+            printer.note(&format!("what is done is in {}", escape::path(part)));
         }
         match (error, written) {
             (Some(error), _) | (None, Err(WriteError::Failed(error))) => Err(error),
@@ -136,7 +193,7 @@ struct Loop<'a> {
     drive: Drive<'a>,
     progress: Progress<'a>,
     failures: FailurePrinter,
-    writer: Writer,
+    outlets: Outlets<'a>,
     cut: Option<Cut>,
     drain_until: Option<Instant>,
     /// Cancelled outcomes of an interrupted run: written only if one that is
@@ -152,7 +209,7 @@ impl Loop<'_> {
                 Ok(Some(outcome)) => {
                     self.take(outcome, outcomes)?;
                     if !outcomes.is_ready() {
-                        self.writer.idle()?;
+                        self.outlets.idle()?;
                     }
                     burst += 1;
                     if burst < BURST && outcomes.is_ready() {
@@ -163,6 +220,9 @@ impl Loop<'_> {
                 Err(TimedOut) => {}
             }
             burst = 0;
+            if let Some(error) = self.outlets.journal.and_then(Journal::take_error) {
+                return Err(WriteError::Failed(error));
+            }
             self.look(outcomes);
         }
     }
@@ -175,6 +235,10 @@ impl Loop<'_> {
     }
 
     fn take(&mut self, outcome: Outcome, outcomes: &Outcomes) -> Result<(), WriteError> {
+        let outcome = match self.outlets.journal {
+            Some(journal) => journal.restore(outcome).map_err(WriteError::Failed)?,
+            None => outcome,
+        };
         if outcome.kind() == Kind::Cancelled {
             if outcomes.broken().is_some() {
                 return Ok(());
@@ -191,9 +255,7 @@ impl Loop<'_> {
     }
 
     fn put(&mut self, mut outcome: Outcome, outcomes: &Outcomes) -> Result<(), WriteError> {
-        if let Some(failure) = self.writer.write(&outcome)? {
-            outcome.result = Err(failure);
-        }
+        self.outlets.write(&mut outcome)?;
         self.drive.run.add(&outcome);
         let lines = self.failures.report(&outcome);
         let printer = &self.drive.talk.printer;

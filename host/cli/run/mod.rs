@@ -10,11 +10,12 @@ use std::time::Instant;
 
 use serde_json::json;
 
-use self::drive::{Drive, End};
+use self::drive::{Drive, End, Outlets};
 use self::plan::{Items, Plan};
 use super::args::RunArgs;
 use super::args::io::StatsFormat;
-use super::output::Writer;
+use super::journal::Journal;
+use super::output::{RunNames, Writer};
 use super::prepare::{Talk, artifact};
 use super::printer::{self, Volume};
 use super::signals::Listener;
@@ -93,13 +94,22 @@ impl Run<'_> {
         }
         let plural = if workers.count.get() == 1 { "" } else { "s" };
         self.talk.printer.detail(&format!("calling {} with {} worker{plural}", plan::shown(&spec), workers.count));
-        let writer = Writer::new(plan.output(&items, &module, &spec))?;
+        let journal = plan.journal(&module, &spec)?;
+        if let Some(done) = journal.as_ref().map(Journal::done).filter(|done| *done > 0) {
+            self.talk.printer.note(&format!("{done} items of the journal are done already"));
+        }
+        let outlets = Outlets {
+            writer: Writer::new(plan.output(&items, &module, &spec))?,
+            failed: plan.failed(&items, &module, &spec)?,
+            journal: journal.as_ref(),
+        };
+        let names = plan::names(&module, &spec);
         let Artifact { file, description, .. } = artifact;
         if let Some(listener) = listener {
             listener.work();
         }
         let pool = Pool::start(Work { artifact: file, description, spec }, plan.pool(workers.count))?;
-        let end = self.feed(&plan, items, &pool, writer, listener);
+        let end = self.feed(&plan, (items, names), &pool, outlets, listener);
         // Ending the pool kills its workers: no deaths to be told.
         let died = pool.stats().workers_died;
         let done = pool.terminate();
@@ -110,16 +120,17 @@ impl Run<'_> {
             retried: done.retried,
             cpu: done.cpu,
         };
-        end
+        let journalled = journal.map_or(Ok(()), Journal::finish);
+        end.and_then(|code| journalled.map(|()| code))
     }
 
     /// Sends the items through the pool and what comes out to the writer.
     fn feed(
         &mut self,
         plan: &Plan<'_>,
-        items: Items,
+        (items, names): (Items, RunNames),
         pool: &Pool,
-        writer: Writer,
+        outlets: Outlets<'_>,
         listener: Option<&Listener>,
     ) -> Result<u8, Error> {
         let (total, status) = (items.len_hint(), items.status());
@@ -131,7 +142,13 @@ impl Run<'_> {
             rest,
             function: 0,
         };
-        let outcomes = pool.outcomes(items, options)?;
+        let outcomes = match outlets.journal {
+            None => pool.outcomes(items, options)?,
+            Some(journal) => {
+                let observer = journal.observer(names);
+                pool.observed_outcomes(journal.keyed(items, plan.sensitive()), options, Some(observer))?
+            }
+        };
         // A module that its workers refuse must not leave a row of nulls.
         pool.wait_ready().map_err(|error| drive::owned(&error))?;
         for missing in pool.missing_layers() {
@@ -149,7 +166,7 @@ impl Run<'_> {
             gate,
             total,
         };
-        let end = drive.outcomes(outcomes, writer, status.as_deref());
+        let end = drive.outcomes(outcomes, outlets, status.as_deref());
         if let Some(status) = &status {
             self.stats.bytes_in = status.bytes_in();
         }

@@ -14,7 +14,8 @@ use crate::capabilities::Capabilities;
 use crate::cli::args::RunArgs;
 use crate::cli::args::io::Mode;
 use crate::cli::input::{self, ExtraColumns, Format, InputStatus, Reader, Source};
-use crate::cli::output::{OnFailure, Options, OutFormat, RunNames, Target as OutTarget};
+use crate::cli::journal::{Journal, Resume, Run, Sensitive};
+use crate::cli::output::{Failed, OnFailure, Options, OutFormat, RunNames, Target as OutTarget};
 use crate::describe::{Description, Function};
 use crate::error::Error;
 use crate::escape;
@@ -84,13 +85,17 @@ impl<'a> Plan<'a> {
             let bytes = Bytes::copy_from_slice(self.source.trim().as_bytes());
             let body = Body { bytes, form: ItemForm::Json, path: None };
             let id = self.args.input.id.as_ref().and_then(|field| input::scalar(&body.bytes, field));
-            let item = self.out.needs_item().then(|| body.bytes.clone());
+            let item = self.keeps_items().then(|| body.bytes.clone());
             let tag = Tag { id, item, ..Tag::default() };
             let tag = (tag != Tag::default()).then(|| Box::new(tag));
             return Ok(Items::One(Some(Item { index: 0, body: Ok(body), tag })));
         }
         let options = &self.args.input;
-        let records = self.out_format(None) == OutFormat::Records || self.out.needs_names();
+        let output = &self.args.output;
+        let records = self.out_format(None) == OutFormat::Records
+            || self.out.needs_names()
+            || output.failed.is_some()
+            || output.journal.is_some();
         let reader = input::open(&Source {
             src: self.source.to_owned(),
             format: options.input,
@@ -99,13 +104,49 @@ impl<'a> Plan<'a> {
             no_header: options.no_header,
             only: options.only.clone(),
             id_field: options.id.clone(),
-            keep_item: self.out.needs_item(),
+            keep_item: self.keeps_items(),
             // The form of the results follows from the input's.
             decide: matches!(self.mode, Mode::Map | Mode::Starmap) && self.args.output.output.is_none(),
             name_lines: records,
             max_item: self.limits.max_item,
         })?;
         Ok(Items::Many(Box::new(reader), Arc::default()))
+    }
+
+    fn keeps_items(&self) -> bool {
+        self.out.needs_item() || self.args.output.failed.is_some()
+    }
+
+    /// Opens the journal, where there is to be one.
+    ///
+    /// # Errors
+    /// As [`Journal::open`].
+    pub fn journal(&self, module: &Module, spec: &TaskSpec) -> Result<Option<Journal>, Error> {
+        let output = &self.args.output;
+        let Some(path) = &output.journal else { return Ok(None) };
+        let argv = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
+        let run = Run::new(argv, module.sha256()?, shown(spec), spec);
+        Journal::open(path, output.resume.map(Resume::from), &run).map(Some)
+    }
+
+    /// What tasks see of items beside their content.
+    #[must_use]
+    pub fn sensitive(&self) -> Sensitive {
+        let by_argument = self.args.guest.iter().any(|text| Template::parse(text).uses_index());
+        Sensitive { to_index: by_argument || self.capabilities.deterministic.is_some() }
+    }
+
+    /// Opens the file of failures, where there is to be one.
+    ///
+    /// # Errors
+    /// As [`Failed::open`].
+    pub fn failed(&self, items: &Items, module: &Module, spec: &TaskSpec) -> Result<Option<Failed>, Error> {
+        let Some(path) = &self.args.output.failed else { return Ok(None) };
+        let form = match items {
+            Items::One(_) => ItemForm::Json,
+            Items::Many(reader, _) => reader.form(),
+        };
+        Failed::open(path, names(module, spec), form).map(Some)
     }
 
     /// Chooses the function.
@@ -247,9 +288,10 @@ impl<'a> Plan<'a> {
             target: self.out.clone(),
             // A call that failed has no value to print.
             on_failure: if self.mode == Mode::Apply { OnFailure::Omit } else { self.args.output.on_failure },
-            overwrite: self.args.output.overwrite,
+            // The run that is taken up may have written them.
+            overwrite: self.args.output.overwrite || self.args.output.resume.is_some(),
             flush_idle: self.mode.streams(),
-            names: RunNames { module: module.name().to_owned(), function: shown(spec) },
+            names: names(module, spec),
             item_form: match format {
                 Some(Format::Lines | Format::Files) => ItemForm::Raw,
                 Some(Format::Csv) => ItemForm::Cells,
@@ -314,6 +356,12 @@ pub fn shown(spec: &TaskSpec) -> String {
         [] => String::new(),
     };
     escape::name(&name)
+}
+
+/// What records call the module and the function.
+#[must_use]
+pub fn names(module: &Module, spec: &TaskSpec) -> RunNames {
+    RunNames { module: module.name().to_owned(), function: shown(spec) }
 }
 
 /// The items of a run.

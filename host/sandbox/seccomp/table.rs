@@ -58,6 +58,7 @@ const MADV_FREE: u32 = 8;
 /// `PAGEMAP_SCAN`: which pages did a task dirty? Asked of `/proc/self/pagemap`,
 /// which the engine opened before.
 const PAGEMAP_SCAN: u32 = 0xC060_6610;
+const RWF_APPEND: u32 = 16;
 const SIGABRT: u32 = 6;
 const FUTEX_WAIT: u32 = 0;
 const FUTEX_WAKE: u32 = 1;
@@ -153,6 +154,8 @@ pub const READ_FILES: &[Call] = &[
 pub const WRITE_FILES: &[Call] = &[
     call("pwrite64", 18, 68),
     call("pwritev", 296, 70),
+    // Appending, which is all that the engine does with it.
+    only("pwritev2", 328, 287, &[&[Test::Is(5, RWF_APPEND)]]),
     call("ftruncate", 77, 46),
     call("fallocate", 285, 47),
     call("fsync", 74, 82),
