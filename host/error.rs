@@ -1,7 +1,10 @@
 //! Errors of the library: closed, each with the exit code the command gives.
 
+use std::fmt;
 use std::io;
 use std::path::PathBuf;
+
+use rustix::io::Errno;
 
 use crate::escape;
 
@@ -18,7 +21,7 @@ pub enum Error {
     #[error("{0}")]
     Module(String),
     /// The module could not be read.
-    #[error("cannot read module {}: {source}", escape::path(path))]
+    #[error("cannot read module {}: {}", escape::path(path), Told(source))]
     ModuleFile {
         /// The file.
         path: PathBuf,
@@ -35,13 +38,39 @@ pub enum Error {
     #[error("{0}")]
     Input(String),
     /// A file or stream could not be written.
-    #[error("{what}: {source}")]
+    #[error("{what}: {}", Told(source))]
     Io {
         /// What was being done.
         what: String,
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// What the system said, with the limit of the process that is behind it.
+#[derive(Debug)]
+pub struct Told<'a>(pub &'a io::Error);
+
+impl fmt::Display for Told<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hint = match Errno::from_io_error(self.0) {
+            Some(Errno::MFILE) => " (raise it with ulimit -n)",
+            Some(Errno::AGAIN) => " (fewer workers with -j, or raise ulimit -u)",
+            Some(Errno::FBIG) => " (raise it with ulimit -f)",
+            _ => "",
+        };
+        write!(f, "{}{hint}", self.0)
+    }
+}
+
+/// Whether the system is out of something that others may give back:
+/// descriptors, processes, memory.
+#[must_use]
+pub fn is_scarcity(error: &io::Error) -> bool {
+    matches!(
+        Errno::from_io_error(error),
+        Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM | Errno::NOBUFS)
+    )
 }
 
 impl Error {

@@ -5,10 +5,13 @@
 //! them in, the command line prints them.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
+use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// How an item ended. The strings of [`Kind::as_str`] are stable; readers of
 /// records treat a string they do not know as a failure.
@@ -142,6 +145,34 @@ pub struct Frame {
 /// At most this many frames of a trap are kept.
 pub const MAX_FRAMES: usize = 16;
 
+/// Most flags of one failure; there are fewer.
+const MAX_DENIED: usize = 32;
+
+/// Reads a list that has no more than `MOST` elements: a worker that is no
+/// longer ours could make the host hold many times what it sends.
+fn short<'de, D: Deserializer<'de>, T: Deserialize<'de>, const MOST: usize>(reader: D) -> Result<Vec<T>, D::Error> {
+    struct Short<T, const MOST: usize>(PhantomData<T>);
+    impl<'de, T: Deserialize<'de>, const MOST: usize> Visitor<'de> for Short<T, MOST> {
+        type Value = Vec<T>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            write!(f, "at most {MOST} elements")
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<Vec<T>, A::Error> {
+            let mut list = Vec::new();
+            while let Some(element) = elements.next_element()? {
+                if list.len() == MOST {
+                    return Err(A::Error::invalid_length(MOST + 1, &self));
+                }
+                list.push(element);
+            }
+            Ok(list)
+        }
+    }
+    reader.deserialize_seq(Short::<T, MOST>(PhantomData))
+}
+
 /// Machine-readable particulars of a failure; which keys are set depends on
 /// the kind.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -172,10 +203,10 @@ pub struct Detail {
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub memory_refused: bool,
     /// Flags that would have granted what the guest was denied.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "short::<_, _, MAX_DENIED>")]
     pub denied: Vec<String>,
     /// Wasm frames of a trap, innermost first.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(skip_serializing_if = "Vec::is_empty", deserialize_with = "short::<_, _, MAX_FRAMES>")]
     pub frames: Vec<Frame>,
     /// The stubbed import that was called.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -183,9 +214,41 @@ pub struct Detail {
     /// `cpu` when a timeout was by processor time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub clock: Option<String>,
-    /// What the task function's `err` carried, as JSON.
+    /// What the task function's `err` carried.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub value: Option<serde_json::Value>,
+    pub value: Option<JsonText>,
+}
+
+/// A JSON value as its text, on one line. Not as a tree, which would take many
+/// times as much memory, and a stack for its depth.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct JsonText(Box<RawValue>);
+
+impl JsonText {
+    /// The value that is written so; `None` for what is not one JSON value.
+    #[must_use]
+    pub fn new(text: impl Into<String>) -> Option<Self> {
+        let text: String = text.into();
+        let text = match text.find(|c: char| c < ' ') {
+            // Strings have none of them: these are white space.
+            Some(_) => text.replace(|c: char| c < ' ', " "),
+            None => text,
+        };
+        RawValue::from_string(text).ok().map(Self)
+    }
+
+    /// Its text.
+    #[must_use]
+    pub fn get(&self) -> &str {
+        self.0.get()
+    }
+}
+
+impl PartialEq for JsonText {
+    fn eq(&self, other: &Self) -> bool {
+        self.get() == other.get()
+    }
 }
 
 /// Why an item is not `ok`.
@@ -215,6 +278,17 @@ impl Failure {
         self
     }
 
+    /// Bytes that it keeps in memory, about.
+    fn weight(&self) -> usize {
+        let detail = &self.detail;
+        let names = detail.frames.iter().map(|frame| size_of::<Frame>() + frame.func.as_ref().map_or(0, String::len));
+        let denied = detail.denied.iter().map(|flag| size_of::<String>() + flag.len());
+        let texts = [&detail.trap, &detail.reason, &detail.path, &detail.phase, &detail.import, &detail.clock];
+        let texts = texts.into_iter().flatten().map(String::len);
+        let value = detail.value.as_ref().map_or(0, |value| value.get().len());
+        size_of::<Detail>() + self.message.len() + value + names.chain(denied).chain(texts).sum::<usize>()
+    }
+
     /// A failure caused by a limit; `what` reads as `ran longer than 2s`.
     #[must_use]
     pub fn limit(kind: Kind, what: impl fmt::Display, hit: LimitHit) -> Self {
@@ -226,7 +300,8 @@ impl Failure {
 /// In which form a value travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
-    /// Compact JSON text on one line.
+    /// Compact JSON text on one line, by the word of the worker:
+    /// [`crate::scan::check`] tells whether it is.
     Json,
     /// UTF-8 text.
     Text,
@@ -352,7 +427,7 @@ impl Outcome {
     pub fn weight(&self) -> usize {
         let value = match &self.result {
             Ok(value) => value.bytes.len(),
-            Err(failure) => failure.message.len() + 256 + failure.detail.frames.len() * 64,
+            Err(failure) => failure.weight(),
         };
         let kept = self.tag.as_ref().and_then(|tag| tag.item.as_ref()).map_or(0, Bytes::len);
         size_of::<Self>() + value + kept + self.captured.stdout.len() + self.captured.stderr.len()

@@ -7,10 +7,13 @@
 use std::io::{self, Write};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::escape::escape_lines;
+use crate::escape::{self, escape_lines};
 
 /// The most of one message that is shown, in bytes.
-const LONGEST: usize = 8 << 10;
+const LONGEST: usize = escape::SHOWN;
+
+/// The most of each end of a line of the argument parser, in bytes.
+const HALF_LINE: usize = 1 << 10;
 
 /// Goes to the line's start and clears it.
 const CLEAR: &str = "\r\x1b[K";
@@ -135,6 +138,18 @@ pub enum Color {
     On,
     /// They are not.
     Off,
+}
+
+/// What is wrong with the command line. It repeats arguments, which may come
+/// from anywhere: each line is escaped, and cut in its middle where it is long.
+pub fn usage(text: &str) {
+    let lines = text.lines().map(|line| {
+        let (head, tail) =
+            (line.floor_char_boundary(HALF_LINE), line.ceil_char_boundary(line.len() - HALF_LINE.min(line.len())));
+        if head < tail { format!("{} … {}", &line[..head], &line[tail..]) } else { line.to_owned() }
+    });
+    let text = lines.collect::<Vec<_>>().join("\n");
+    put(&(escape_lines(text.as_bytes(), "", usize::MAX) + "\n"));
 }
 
 fn put(text: &str) {

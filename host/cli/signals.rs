@@ -1,5 +1,8 @@
 //! Ctrl-C and its kin in two stages: the first asks to finish, the second to
-//! stop at once. A run that does neither is ended from here.
+//! stop at once. A run that does neither is ended from here. Ctrl-Z suspends
+//! the workers and the clocks with the host.
+
+#![expect(unsafe_code, reason = "to stop as any program does, a signal's default action is put back for a moment")]
 
 use std::io;
 use std::sync::Arc;
@@ -9,8 +12,10 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use libc::SIGXFSZ;
-use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGTSTP};
 use signal_hook::iterator::{Handle, Signals};
+
+use crate::pool::suspend;
 
 /// What a run may take beyond its grace, or after a second signal, before it
 /// is ended as it is: to kill workers and write what is done.
@@ -57,7 +62,7 @@ impl Listener {
     /// When a handler or the thread cannot be had.
     pub fn start(grace: Duration) -> io::Result<Self> {
         let ignored = ignored();
-        let wanted = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
+        let wanted = [SIGINT, SIGTERM, SIGHUP, SIGTSTP].into_iter().filter(|signal| ignored & (1 << (signal - 1)) == 0);
         let mut signals = Signals::new(wanted)?;
         let handle = signals.handle();
         let (over, watched) = bounded::<()>(0);
@@ -65,6 +70,12 @@ impl Listener {
         let (seen, stopped) = (Arc::clone(&state), Arc::clone(&stop));
         let thread = std::thread::Builder::new().name("wpool-signals".to_owned()).spawn(move || {
             for signal in signals.forever() {
+                if signal == SIGTSTP {
+                    suspend::suspend();
+                    stand_still();
+                    suspend::resume();
+                    continue;
+                }
                 let before = seen.count.fetch_add(1, Ordering::SeqCst);
                 if before == 0 {
                     seen.first.store(signal, Ordering::SeqCst);
@@ -137,13 +148,34 @@ impl Drop for Listener {
 /// stuck writing to a reader that does not read.
 #[expect(clippy::disallowed_methods, reason = "the last resort: main hangs, so it cannot return an exit code")]
 fn watch(over: Receiver<()>, patience: Duration, code: i32) {
+    let until = suspend::now().saturating_add(patience);
     let watchdog = move || {
-        if over.recv_timeout(patience) == Err(RecvTimeoutError::Timeout) {
-            std::process::exit(code);
+        while over.recv_timeout(until.saturating_sub(suspend::now())) == Err(RecvTimeoutError::Timeout) {
+            if suspend::now() >= until {
+                std::process::exit(code);
+            }
         }
     };
     // Without a watchdog the run still ends by itself, or by SIGKILL.
     let _ = std::thread::Builder::new().name("wpool-watchdog".to_owned()).spawn(watchdog);
+}
+
+/// Stops the process as an unhandled Ctrl-Z does: our parent sees why, and
+/// where nobody could have it go on, the kernel does not stop it. Returns when
+/// it goes on.
+fn stand_still() {
+    // SAFETY: `sigaction` is plain integers and a handler, for which zero is
+    // the default action with an empty mask.
+    let default: libc::sigaction = unsafe { std::mem::zeroed() };
+    let mut ours = default;
+    // SAFETY: both pointers are to live locals of the right type; our handler
+    // is put back as it was. rustix and signal-hook do not offer it.
+    unsafe {
+        if libc::sigaction(SIGTSTP, &raw const default, &raw mut ours) == 0 {
+            libc::raise(SIGTSTP);
+            libc::sigaction(SIGTSTP, &raw const ours, std::ptr::null_mut());
+        }
+    }
 }
 
 /// The signals that this process ignores, as bits.

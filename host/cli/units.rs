@@ -1,6 +1,7 @@
 //! Durations, sizes and counts as people write them on a command line, and
 //! back. Pure; every refusal says what would be accepted.
 
+use std::fmt::Write as _;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
@@ -264,10 +265,28 @@ pub fn about_size(bytes: u64) -> String {
     }
 }
 
-/// A duration as [`duration`] reads it back: `1m 30s` as `1m30s`.
+/// A duration as [`duration`] reads it back exactly: 90 seconds as `1m30s`.
 #[must_use]
 pub fn show_duration(duration: Duration) -> String {
-    if duration.is_zero() { "0s".to_owned() } else { humantime::format_duration(duration).to_string().replace(' ', "") }
+    const UNITS: [(u128, &str); 7] = [
+        (86_400_000_000_000, "d"),
+        (3_600_000_000_000, "h"),
+        (60_000_000_000, "m"),
+        (1_000_000_000, "s"),
+        (1_000_000, "ms"),
+        (1_000, "us"),
+        (1, "ns"),
+    ];
+    let mut left = duration.as_nanos();
+    let mut shown = String::new();
+    for (scale, unit) in UNITS {
+        let count = left / scale;
+        left %= scale;
+        if count > 0 {
+            let _ = write!(shown, "{count}{unit}"); // writing to a string cannot fail
+        }
+    }
+    if shown.is_empty() { "0s".to_owned() } else { shown }
 }
 
 #[cfg(test)]

@@ -18,6 +18,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use crate::describe::Description;
+use crate::error::Told;
+use crate::error::is_scarcity;
 use crate::limits::{Features, GIB, MIB};
 use crate::pool::module::Module;
 
@@ -156,7 +158,7 @@ impl Cache {
         let path = path.into();
         match Self::try_open(&path) {
             Ok((folder, secret)) => Ok(Self { path, folder, secret, capacity: CAPACITY }),
-            Err(error) => Err(Unusable { path, reason: error.to_string() }),
+            Err(error) => Err(Unusable { path, reason: Told(&error).to_string() }),
         }
     }
 
@@ -320,7 +322,10 @@ impl Cache {
 /// The directory's secret, made at first use. Whoever comes second takes what
 /// the first has made.
 fn secret(folder: &OwnedFd) -> io::Result<[u8; 32]> {
-    let odd = |_| io::Error::other("its key file is not a private file of 32 bytes; remove it");
+    let odd = |error| {
+        let other = io::Error::other("its key file is not a private file of 32 bytes; remove it");
+        if is_scarcity(&error) { error } else { other }
+    };
     let read = |file: File| {
         let mut secret = Vec::with_capacity(33);
         file.take(33).read_to_end(&mut secret)?;
@@ -334,8 +339,9 @@ fn secret(folder: &OwnedFd) -> io::Result<[u8; 32]> {
     let mut bytes = [0; 32];
     random(&mut bytes)?;
     let name = temporary_name()?;
-    let mut file = create(folder, &name)?;
-    file.write_all(&bytes)?;
+    create(folder, &name)?.write_all(&bytes).inspect_err(|_| {
+        let _ = rustix::fs::unlinkat(folder, &name, AtFlags::empty()); // what remains is pruned later
+    })?;
     let renamed = rustix::fs::renameat_with(folder, &name, folder, SECRET, RenameFlags::NOREPLACE);
     if renamed.is_err() {
         let _ = rustix::fs::unlinkat(folder, &name, AtFlags::empty()); // what remains is pruned later

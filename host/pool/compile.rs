@@ -17,11 +17,14 @@ use rustix::fs::{MemfdFlags, SealFlags};
 
 use crate::describe::Description;
 use crate::error::Error;
+use crate::error::Told;
 use crate::escape;
 use crate::limits::{CompileLimits, Features, Limits, SandboxMode};
 use crate::pool::cache::{Cache, EngineSettings, Key};
 use crate::pool::module::Module;
 use crate::pool::process::{Ended, Process, own_binary};
+use crate::pool::refused;
+use crate::pool::suspend;
 use crate::wire::frame::FrameKind;
 use crate::wire::message::{CompileSetup, Compiled, Refusal, RefusalCause, Setup};
 
@@ -97,7 +100,8 @@ pub struct Artifact {
 }
 
 /// Gets a module's artifact; `progress` is told the time spent so far, a few
-/// times a second.
+/// times a second. A module that was refused is not compiled again as long as
+/// this process lives, unless the options are others.
 ///
 /// # Errors
 /// [`Error::Module`] when the module is refused or takes more than a limit of
@@ -112,12 +116,12 @@ pub fn prepare(
     if let Some((file, description)) = key.as_ref().and_then(|(cache, key)| cache.lookup(key)) {
         return Ok(Artifact { file, description, cached: true, seconds: started.elapsed().as_secs_f64(), note: None });
     }
-    let (mut compiled, description) = compile(module, options, progress)?;
+    let (mut compiled, description) = refused::once(module, options, || compile(module, options, progress))?;
     let mut note = None;
     let stored = key.as_ref().and_then(|(cache, key)| match cache.store(key, &mut compiled, &description) {
         Ok(file) => Some(file),
         Err(error) => {
-            note = Some(format!("cannot keep the compiled module in {}: {error}", escape::path(cache.path())));
+            note = Some(format!("cannot keep the compiled module in {}: {}", escape::path(cache.path()), Told(&error)));
             None
         }
     });
@@ -147,7 +151,7 @@ fn compile(
     options: &CompileOptions,
     progress: &mut dyn FnMut(Duration),
 ) -> Result<(File, Description), Error> {
-    let started = Instant::now();
+    let started = suspend::now();
     for _attempt in 0..2 {
         match attempt(module, options, started, progress) {
             Ok(compiled) => return Ok(compiled),
@@ -165,10 +169,11 @@ fn compile(
 fn attempt(
     module: &Module,
     options: &CompileOptions,
-    started: Instant,
+    started: Duration,
     progress: &mut dyn FnMut(Duration),
 ) -> Result<(File, Description), Death> {
-    let workers = |what: &'static str| move |error: io::Error| Death::Other(Error::Workers(format!("{what}: {error}")));
+    let workers =
+        |what: &'static str| move |error: io::Error| Death::Other(Error::Workers(format!("{what}: {}", Told(&error))));
     let artifact = rustix::fs::memfd_create("wpool-artifact", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
         .map(File::from)
         .map_err(|errno| workers("cannot make room for the compiled module")(errno.into()))?;
@@ -209,11 +214,12 @@ fn attempt(
 fn watch(
     process: &mut Process,
     options: &CompileOptions,
-    started: Instant,
+    started: Duration,
     progress: &mut dyn FnMut(Duration),
 ) -> Result<Option<(FrameKind, Bytes)>, Error> {
     loop {
-        let left = options.limits.timeout.saturating_sub(started.elapsed());
+        let elapsed = suspend::now().saturating_sub(started);
+        let left = options.limits.timeout.saturating_sub(elapsed);
         if left.is_zero() {
             let limit = humantime::format_duration(options.limits.timeout);
             return Err(Error::Module(format!("compiling took longer than {limit} (raise it with --compile-timeout)")));
@@ -223,7 +229,11 @@ fn watch(
         }
         match process.receive(left.min(TICK)) {
             Ok(frame) => return Ok(frame.map(|(head, payload)| (head.kind, payload))),
-            Err(error) if error.kind() == ErrorKind::TimedOut => progress(started.elapsed()),
+            Err(error) if error.kind() == ErrorKind::TimedOut => {
+                // It says nothing before it is done; by now it must be.
+                process.locked_in();
+                progress(elapsed);
+            }
             Err(error) => return Err(Error::Workers(format!("cannot hear the compile worker: {error}"))),
         }
     }
@@ -234,7 +244,7 @@ pub(crate) fn refusal(payload: &[u8]) -> Error {
     match serde_json::from_slice::<Refusal>(payload) {
         Ok(refusal) => match refusal.cause {
             RefusalCause::Module => Error::Module(refusal.message),
-            RefusalCause::Stale | RefusalCause::Machine => Error::Workers(refusal.message),
+            RefusalCause::Stale | RefusalCause::Machine | RefusalCause::Scarce => Error::Workers(refusal.message),
         },
         Err(error) => Error::Workers(format!("the worker talks nonsense: {error}")),
     }
@@ -312,6 +322,27 @@ mod tests {
         let (error, runs) = refused("kill -9 $$");
         assert_eq!(runs, 2);
         assert!(matches!(&error, Error::Module(text) if text.contains("--compile-memory")), "{error}");
+    }
+
+    #[test]
+    fn a_refused_module_is_not_compiled_again_under_the_same_options() {
+        let folder = tempfile::tempdir().unwrap();
+        let runs = folder.path().join("runs");
+        let worker = script(&folder, &format!("echo run >> {}\nkill -SEGV $$", runs.display()));
+        let tried = |edit: fn(&mut CompileOptions), bytes: &[u8]| {
+            let mut options = CompileOptions { worker: Some(worker.clone()), ..CompileOptions::default() };
+            edit(&mut options);
+            let module = Module::from_bytes("m", bytes).unwrap();
+            let error = prepare(&module, &options, &mut |_| {}).unwrap_err();
+            assert!(matches!(&error, Error::Module(text) if text.contains("signal 11")), "{error}");
+            std::fs::read_to_string(&runs).unwrap().lines().count()
+        };
+        assert_eq!(tried(|_| {}, b"(module)"), 1);
+        assert_eq!(tried(|_| {}, b"(module)"), 1, "the same bytes");
+        assert_eq!(tried(|_| {}, b"(module )"), 2, "other bytes");
+        assert_eq!(tried(|options| options.limits.memory += 1, b"(module)"), 3, "another limit");
+        assert_eq!(tried(|options| options.fuel = true, b"(module)"), 4, "other code");
+        assert_eq!(tried(|_| {}, b"(module)"), 4);
     }
 
     #[test]

@@ -229,7 +229,7 @@ pub(crate) fn task(shared: &Shared, job: &Arc<Job>, item: Item, position: u64) -
         Err(failure) => (Body::empty(), Some(failure)),
     };
     let job = Arc::clone(job);
-    let task = Task { job, position, index: item.index, body, tag: item.tag, attempts: 0, deaths: 0 };
+    let task = Task { job, position, index: item.index, body, tag: item.tag, attempts: 0, deaths: 0, strays: 0 };
     let Some(failure) = failure else { return Some(task) };
     let (job, position, outcome) = task.fail(failure);
     job.deliver_one(position, outcome);

@@ -32,6 +32,8 @@ pub struct Task {
     pub attempts: u32,
     /// How often a worker died while it ran.
     pub deaths: u32,
+    /// How often it came back, first in a worker, as if it had not been run.
+    pub strays: u32,
 }
 
 impl Task {
@@ -169,6 +171,7 @@ impl Run {
                 tag: None,
                 attempts: 0,
                 deaths: 0,
+                strays: 0,
             }
         })
     }

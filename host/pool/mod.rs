@@ -14,6 +14,7 @@ pub mod probe;
 pub mod process;
 pub mod resources;
 pub mod scratch;
+pub mod suspend;
 pub mod target;
 
 mod budget;
@@ -26,6 +27,7 @@ mod link;
 mod load;
 mod lone;
 mod map;
+mod refused;
 mod reorder;
 mod slot;
 mod stats;
@@ -51,6 +53,8 @@ pub use stats::Stats;
 
 use crate::describe::Description;
 use crate::error::Error;
+use crate::error::Told;
+use crate::error::is_scarcity;
 use crate::limits::{Isolation, SandboxMode};
 use crate::outcome::{Failure, Kind};
 use crate::pool::budget::Budget;
@@ -153,6 +157,8 @@ pub(crate) struct Shared {
     /// Layers of the lock-down that the first worker could not have.
     pub(crate) missing: OnceLock<Vec<MissingLayer>>,
     pub(crate) storm: Storm,
+    /// Why there are fewer workers than slots, where that was so.
+    pub(crate) scarce: OnceLock<String>,
     /// Slots that wait for work.
     pub(crate) idle: AtomicUsize,
     /// Slots that have waited so long that a feeder must be slow: they get
@@ -208,10 +214,16 @@ impl Pool {
         let (closing, closed) = bounded(0);
         let mut wakers = Vec::new();
         let mut ears = Vec::new();
-        for _slot in 0..processes {
-            let waker = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)
-                .map_err(|errno| Error::Workers(format!("cannot make a waker: {errno}")))?;
-            let waker = Arc::new(waker);
+        let scarce = OnceLock::new();
+        for slot in 0..processes {
+            let waker = match rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK) {
+                Ok(waker) => Arc::new(waker),
+                Err(errno) if slot > 0 && is_scarcity(&errno.into()) => {
+                    scarce.get_or_init(|| format!("cannot make a waker: {}", Told(&errno.into())));
+                    break;
+                }
+                Err(errno) => return Err(Error::io("cannot make a waker")(errno.into())),
+            };
             wakers.push(Arc::clone(&waker));
             ears.push(Ears { queue: queue_out.clone(), urgent: urgent_out.clone(), closing: closed.clone(), waker });
         }
@@ -224,6 +236,7 @@ impl Pool {
             counts: Counts::default(),
             missing: OnceLock::new(),
             storm: Storm::new(processes),
+            scarce,
             idle: AtomicUsize::new(0),
             starving: AtomicUsize::new(0),
             feeding: AtomicUsize::new(0),
@@ -244,13 +257,22 @@ impl Pool {
         let mut pool = Self { shared, slots: Vec::new(), threads: Mutex::default() };
         for (id, ears) in ears.into_iter().enumerate() {
             let slot = Arc::new(Mutex::new(Slot::new(id as u32, Arc::clone(&pool.shared), ears)));
-            pool.slots.push(Arc::clone(&slot));
+            let held = Arc::clone(&slot);
             let thread = std::thread::Builder::new()
                 .name(format!("wpool-slot-{id}"))
                 .stack_size(STACK)
-                .spawn(move || slot::run(&slot))
-                .map_err(Error::io("cannot start a slot's thread"))?;
-            pool.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
+                .spawn(move || slot::run(&slot));
+            match thread {
+                Ok(thread) => {
+                    pool.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
+                    pool.slots.push(held);
+                }
+                Err(error) if id > 0 && is_scarcity(&error) => {
+                    pool.shared.scarce.get_or_init(|| format!("cannot start a slot's thread: {}", Told(&error)));
+                    break;
+                }
+                Err(error) => return Err(Error::io("cannot start a slot's thread")(error)),
+            }
         }
         Ok(pool)
     }
@@ -337,6 +359,12 @@ impl Pool {
     #[must_use]
     pub fn missing_layers(&self) -> &[MissingLayer] {
         self.shared.missing.get().map_or(&[], Vec::as_slice)
+    }
+
+    /// Why the pool has worked with fewer workers than it was to have.
+    #[must_use]
+    pub fn scarcity(&self) -> Option<&str> {
+        self.shared.scarce.get().map(String::as_str)
     }
 
     /// Process ids of the workers that are alive now.
@@ -479,6 +507,12 @@ impl Shared {
             self.drain();
         }
         Ok(None)
+    }
+
+    /// Whether a slot other than this one has a worker.
+    pub(crate) fn others_work(&self, slot: u32) -> bool {
+        let others = self.pids.iter().enumerate().filter(|(id, _)| *id != slot as usize);
+        others.map(|(_, pid)| pid.load(Ordering::Acquire)).any(|pid| pid != 0)
     }
 
     /// Chunks in the queue.

@@ -9,13 +9,14 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::{BufMut, Bytes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::process::{Pid, Signal};
 
+use crate::pool::suspend;
 use crate::wire::frame::{Decoder, FrameKind, HEADER, Head};
 use crate::wire::message::Setup;
 use crate::wire::socket;
@@ -106,6 +107,11 @@ impl Process {
         socket::send_all(self.socket(), &bytes, descriptors)
     }
 
+    /// It has locked itself in, and stands still while the run is suspended.
+    pub fn locked_in(&self) {
+        suspend::ready(self.pid);
+    }
+
     /// Waits up to `timeout` for the next frame. `Ok(None)` is the end of the
     /// stream: the worker is gone or going.
     ///
@@ -113,14 +119,14 @@ impl Process {
     /// [`io::ErrorKind::TimedOut`] when nothing came in time; `InvalidData`
     /// when what came is no frame.
     pub fn receive(&mut self, timeout: Duration) -> io::Result<Option<(Head, Bytes)>> {
-        let until = Instant::now() + timeout;
+        let until = suspend::now() + timeout;
         loop {
             if let Some(frame) =
                 self.decoder.next_frame().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?
             {
                 return Ok(Some(frame));
             }
-            let left = until.saturating_duration_since(Instant::now());
+            let left = until.saturating_sub(suspend::now());
             if left.is_zero() {
                 return Err(io::ErrorKind::TimedOut.into());
             }
@@ -156,7 +162,10 @@ impl Process {
     pub fn kill(&self) {
         if self.child.is_some() {
             // The only error is that it is gone: it is still ours to reap, so
-            // the id cannot name another process.
+            // the id cannot name another process, nor the group that a worker
+            // leads from its first step on. In it is whatever it has started,
+            // where nothing keeps it from that.
+            let _gone = rustix::process::kill_process_group(self.pid, Signal::KILL);
             let _gone = rustix::process::kill_process(self.pid, Signal::KILL);
         }
     }
@@ -166,6 +175,7 @@ impl Process {
     pub fn reap(&mut self) -> (Ended, Vec<u8>) {
         let Some(mut child) = self.child.take() else { return (Ended::default(), Vec::new()) };
         let words = child.stderr.take().map(|pipe| last_words(&pipe)).unwrap_or_default();
+        suspend::ending(self.pid);
         (wait(self.pid), words)
     }
 }

@@ -6,6 +6,8 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
 use crate::limits::MIB;
 
 /// Memory kept for the host process.
@@ -90,6 +92,14 @@ impl Machine {
         });
         Workers { count, note }
     }
+}
+
+/// Lets this process open as many files as its hard limit allows: each worker
+/// takes a few descriptors.
+pub fn open_all_files() {
+    let had = getrlimit(Resource::Nofile);
+    // Where it fails, fewer workers have to do.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: had.maximum, ..had });
 }
 
 fn fitting(total: Option<u64>, memory: u64) -> usize {

@@ -1,7 +1,7 @@
 //! Counters of a pool, and the breaker for workers that die before they work.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -64,12 +64,19 @@ const PAUSES: [Duration; 2] = [Duration::from_millis(10), Duration::from_secs(1)
 pub(crate) struct Storm {
     deaths: Mutex<VecDeque<Instant>>,
     any: AtomicU64,
+    /// Starts in a row that failed, however long each took to.
+    failed: AtomicUsize,
     most: usize,
 }
 
 impl Storm {
     pub(crate) fn new(processes: usize) -> Self {
-        Self { deaths: Mutex::default(), any: AtomicU64::new(0), most: (2 * processes).max(5) }
+        Self {
+            deaths: Mutex::default(),
+            any: AtomicU64::new(0),
+            failed: AtomicUsize::new(0),
+            most: (2 * processes).max(5),
+        }
     }
 
     /// A task was finished: workers do work.
@@ -78,6 +85,16 @@ impl Storm {
             self.deaths.lock().unwrap_or_else(PoisonError::into_inner).clear();
             self.any.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// A worker has started, or failed to; whether too many have failed since
+    /// the last one that did not.
+    pub(crate) fn started(&self, well: bool) -> bool {
+        if well {
+            self.failed.store(0, Ordering::Relaxed);
+            return false;
+        }
+        self.failed.fetch_add(1, Ordering::Relaxed) >= self.most
     }
 
     /// A worker died without finishing anything; how long to wait before the
@@ -100,5 +117,21 @@ impl Storm {
         }
         let doubled = PAUSES[0].saturating_mul(1 << count.min(7));
         doubled.min(PAUSES[1])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn starts_that_fail_one_after_another_are_too_many_at_any_pace() {
+        let storm = Storm::new(1);
+        for _round in 0..3 {
+            assert!((0..5).all(|_| !storm.started(false)));
+            assert!(!storm.started(true));
+        }
+        assert!((0..5).all(|_| !storm.started(false)));
+        assert!(storm.started(false));
     }
 }

@@ -117,7 +117,9 @@ fn check_memory(description: &Description, memory: u64) -> Result<(), Error> {
 
 fn pick<'a>(description: &'a Description, choice: &Choice<'_>) -> Result<Picked<'a>, Error> {
     if let Some(wanted) = choice.invoke {
-        return named(description, wanted);
+        // A module's `_start` may stand among its functions, too.
+        let program = wanted == "_start" && description.command && matches!(choice.abi, None | Some(Abi::Command));
+        return if program { Ok(Picked::Command) } else { named(description, wanted) };
     }
     if choice.abi == Some(Abi::Command) {
         return if description.command { Ok(Picked::Command) } else { Err(no_command(description)) };
@@ -227,7 +229,7 @@ fn call(description: &Description, choice: &Choice<'_>, function: &Function) -> 
         check_bytes(choice, function)?;
     } else {
         check_types(function)?;
-        check_arity(choice, function)?;
+        check_arity(description, choice, function)?;
     }
     Ok(Target { abi, interface: function.interface.clone(), name: function.name.clone(), spread: None })
 }
@@ -324,7 +326,7 @@ fn check_types(function: &Function) -> Result<(), Error> {
     }
 }
 
-fn check_arity(choice: &Choice<'_>, function: &Function) -> Result<(), Error> {
+fn check_arity(description: &Description, choice: &Choice<'_>, function: &Function) -> Result<(), Error> {
     let name = shown(&function.path());
     let params = &function.ty.params;
     for (wanted, _) in choice.with {
@@ -347,6 +349,8 @@ fn check_arity(choice: &Choice<'_>, function: &Function) -> Result<(), Error> {
         return Ok(());
     }
     let rest = if choice.with.is_empty() { "" } else { " besides those fixed by --with" };
+    let program =
+        if description.command && choice.invoke.is_none() { "; or run the program with --invoke _start" } else { "" };
     let advice = if left.is_empty() {
         format!("takes no parameters{rest}: use --starmap with [] for each item, or --apply '[]'")
     } else {
@@ -357,7 +361,10 @@ fn check_arity(choice: &Choice<'_>, function: &Function) -> Result<(), Error> {
             array.join(", ")
         )
     };
-    Err(Error::Module(format!("--map passes one parameter, and function `{name}` {advice}\n  {}", signature(function))))
+    Err(Error::Module(format!(
+        "--map passes one parameter, and function `{name}` {advice}{program}\n  {}",
+        signature(function)
+    )))
 }
 
 /// `name: func(a: u32) -> string`, escaped.

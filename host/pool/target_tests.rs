@@ -146,6 +146,10 @@ fn a_command_is_start_or_a_named_export_without_parameters() {
     let start = Description { command: true, ..core(vec![unary("f")]) };
     assert_eq!(chosen(&start, &Choice { invoke: Some("_start"), ..MAP }), (Abi::Command, "_start".to_owned()));
     assert!(refusal(&start, &Choice { invoke: Some("_start"), abi: Some(Abi::Core), ..MAP }).contains("is a command"));
+    // Where it is listed among the functions, as core modules have it.
+    let listed = Description { command: true, ..core(vec![hidden("_start"), function("pack", &[], &[])]) };
+    assert_eq!(chosen(&listed, &Choice { invoke: Some("_start"), ..MAP }), (Abi::Command, "_start".to_owned()));
+    assert!(refusal(&listed, &MAP).contains("; or run the program with --invoke _start"));
 }
 
 #[test]

@@ -46,9 +46,12 @@ pub fn compile(file: &[u8], setup: &CompileSetup) -> Result<(Description, Vec<u8
 /// When the system gives no threads.
 pub fn start_compiler_threads() -> Result<(), Refusal> {
     let builder = rayon::ThreadPoolBuilder::new().thread_name(|number| format!("wpool-compile-{number}"));
-    builder
-        .build_global()
-        .map_err(|error| Refusal::machine(format!("cannot start the compiler's threads: {error}")))?;
+    builder.build_global().map_err(|error| {
+        match std::error::Error::source(&error).and_then(|source| source.downcast_ref()) {
+            Some(source) => Refusal::denied("cannot start the compiler's threads", source),
+            None => Refusal::machine(format!("cannot start the compiler's threads: {error}")),
+        }
+    })?;
     rayon::broadcast(|_| ());
     Ok(())
 }

@@ -17,9 +17,10 @@ use crate::runtime::abi::core::CoreCall;
 use crate::runtime::call::{NumberFunc, Resolved};
 use crate::runtime::console::Console;
 use crate::runtime::descriptors::Files;
+use crate::runtime::engine::refused;
 use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
 use crate::runtime::preview1::{self, CoreState, Wasi};
-use crate::runtime::state::State;
+use crate::runtime::state::{Room, State};
 use crate::runtime::trap::{self, Phase};
 use crate::runtime::wasi::{Grants, Recipe};
 use crate::runtime::{abi::payload::bad_output, threads};
@@ -37,6 +38,7 @@ pub struct CoreGuest {
     wasi: bool,
     reuse: bool,
     limits: Arc<Limits>,
+    room: Room,
     ticks: Option<u64>,
     hostcall_fuel: usize,
     page: Arc<Page>,
@@ -119,10 +121,10 @@ impl CoreGuest {
     ) -> Result<Self, Refusal> {
         let module = open(engine, artifact)?;
         let image = module.initialize_copy_on_write_image();
-        image.map_err(|error| Refusal::machine(format!("cannot prepare the module's memory: {error:#}")))?;
+        image.map_err(|error| refused("cannot prepare the module's memory", &error))?;
         let task = &setup.task;
         let console = Arc::new(Console::new(Arc::clone(&page), task.limits.max_result));
-        let probe = State::new(0, &page, &console, Wasi::default());
+        let probe = State::new(Room::default(), &page, &console, Wasi::default());
         let linker = preview1::linker(&module, &grants, task.stub_imports, probe)?;
         let pre = linker.instantiate_pre(&module);
         let pre = pre.map_err(|error| Refusal::module(format!("cannot link the module: {error:#}")))?;
@@ -141,6 +143,7 @@ impl CoreGuest {
             ticks: threads::epoch_timeout(limits).map(threads::ticks),
             hostcall_fuel: usize::try_from(largest).unwrap_or(usize::MAX),
             limits: Arc::new(limits.clone()),
+            room: Room::new(limits.memory, setup.description.needs),
             console,
             page,
             grants,
@@ -250,7 +253,7 @@ impl CoreGuest {
         } else {
             Wasi::default()
         };
-        let state = State::new(self.limits.memory, &self.page, &self.console, wasi);
+        let state = State::new(self.room, &self.page, &self.console, wasi);
         let mut store = Store::new(self.pre.module().engine(), state);
         store.limiter(|state| &mut state.meter);
         if self.wasi {

@@ -11,7 +11,8 @@ use crate::describe::{Needs, Shape};
 use crate::limits::{Features, KIB, MIB};
 use crate::outcome::MAX_FRAMES;
 use crate::runtime::threads;
-use crate::wire::message::{CompileSetup, Refusal, RunSetup};
+use crate::runtime::trap::no_memory;
+use crate::wire::message::{CompileSetup, Refusal, RefusalCause, RunSetup};
 
 /// Slots that even the smallest module gets, so that one being torn down never
 /// makes the next instance wait.
@@ -92,7 +93,7 @@ impl EngineSpec {
     /// # Errors
     /// When the machine cannot reserve what the pool of instances needs.
     pub fn engine(&self) -> Result<Engine, Refusal> {
-        Engine::new(&self.config()).map_err(|error| Refusal::machine(format!("cannot set up the engine: {error:#}")))
+        Engine::new(&self.config()).map_err(|error| refused("cannot set up the engine", &error))
     }
 
     fn config(&self) -> Config {
@@ -155,6 +156,12 @@ fn collects(features: Features) -> bool {
     features.gc || features.exceptions
 }
 
+/// Elements that each table of a module may have.
+#[must_use]
+pub fn table_elements(needs: Needs) -> u64 {
+    needs.table_elements.max(TABLE_ELEMENTS)
+}
+
 fn pooling(needs: Needs) -> PoolingAllocationConfig {
     let slots = |count: u32| count.saturating_add(2).max(MIN_SLOTS);
     let scans = PoolingAllocationConfig::is_pagemap_scan_available();
@@ -172,7 +179,7 @@ fn pooling(needs: Needs) -> PoolingAllocationConfig {
     pool.max_unused_warm_slots(slots(needs.instances));
     pool.max_memories_per_module(needs.memories.max(1));
     pool.max_tables_per_module(needs.tables.max(1));
-    pool.table_elements(usize::try_from(needs.table_elements.max(TABLE_ELEMENTS)).unwrap_or(usize::MAX));
+    pool.table_elements(usize::try_from(table_elements(needs)).unwrap_or(usize::MAX));
     pool.max_core_instance_size(INSTANCE_BYTES);
     pool.max_component_instance_size(INSTANCE_BYTES);
     // Always the reservation of 4 GiB: the limiter of the store holds tasks to
@@ -189,4 +196,11 @@ fn pooling(needs: Needs) -> PoolingAllocationConfig {
 #[must_use]
 pub fn thread_stack(stack: u64) -> usize {
     usize::try_from(stack.saturating_add(2 * HOST_STACK)).unwrap_or(usize::MAX)
+}
+/// Why a worker cannot work, where neither its module nor its artifact is to
+/// blame. Where the system has no memory, one worker less may do.
+#[must_use]
+pub fn refused(what: &str, error: &wasmtime::Error) -> Refusal {
+    let cause = if no_memory(error) { RefusalCause::Scarce } else { RefusalCause::Machine };
+    Refusal { cause, message: format!("{what}: {error:#}") }
 }

@@ -14,7 +14,7 @@ use crate::runtime::abi::component::ComponentGuest;
 use crate::runtime::core_guest::CoreGuest;
 use crate::runtime::engine::EngineSpec;
 use crate::runtime::threads::{self, Threads, Wanted};
-use crate::runtime::trap::size_text;
+use crate::runtime::trap::{no_memory, size_text};
 use crate::runtime::wasi::Grants;
 use crate::wire::message::{ItemForm, Refusal, RefusalCause, RunSetup};
 use crate::wire::page::Page;
@@ -91,7 +91,7 @@ impl Guest {
         let engine = EngineSpec::run(setup).engine()?;
         let grants = Arc::new(Grants::open(&setup.task.capabilities, scratch)?);
         let copied = artifact.try_clone();
-        let file = copied.map_err(|error| Refusal::machine(format!("cannot open the artifact: {error}")))?;
+        let file = copied.map_err(|error| Refusal::denied("cannot open the artifact", &error))?;
         let kind = match setup.description.shape {
             Shape::Core => GuestKind::Core(Box::new(CoreGuest::load(&engine, file, setup, page, Arc::clone(&grants))?)),
             Shape::Component => {
@@ -140,5 +140,6 @@ impl Guest {
 /// either loads or shows what is wrong.
 #[must_use]
 pub fn stale_or_refused(error: &wasmtime::Error) -> Refusal {
-    Refusal { cause: RefusalCause::Stale, message: format!("the compiled module does not load: {error:#}") }
+    let cause = if no_memory(error) { RefusalCause::Scarce } else { RefusalCause::Stale };
+    Refusal { cause, message: format!("the compiled module does not load: {error:#}") }
 }

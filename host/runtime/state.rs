@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use wasmtime::ResourceLimiter;
 
+use crate::describe::Needs;
 use crate::runtime::console::Console;
+use crate::runtime::engine;
 use crate::wire::page::Page;
 
 /// Bytes that one element of a table takes in the host.
@@ -24,10 +26,10 @@ pub struct State<W> {
 }
 
 impl<W> State<W> {
-    /// State of a new store that may use `limit` bytes.
+    /// State of a new store that may hold what `room` says.
     #[must_use]
-    pub fn new(limit: u64, page: &Arc<Page>, console: &Arc<Console>, wasi: W) -> Self {
-        Self { meter: Meter::new(limit, Arc::clone(page)), console: Arc::clone(console), wasi, denied: Vec::new() }
+    pub fn new(room: Room, page: &Arc<Page>, console: &Arc<Console>, wasi: W) -> Self {
+        Self { meter: Meter::new(room, Arc::clone(page)), console: Arc::clone(console), wasi, denied: Vec::new() }
     }
 
     /// Remembers that a grant of `flag` was missing.
@@ -44,15 +46,43 @@ impl<W> State<W> {
     }
 }
 
+/// What one store may hold.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Room {
+    /// Linear memories and tables together, in bytes.
+    memory: u64,
+    /// Elements of each table.
+    table_elements: u64,
+    /// What the module itself is made of.
+    needs: Needs,
+}
+
+impl Room {
+    /// Room for a module of such `needs`, with `memory` bytes.
+    #[must_use]
+    pub fn new(memory: u64, needs: Needs) -> Self {
+        Self { memory, table_elements: engine::table_elements(needs), needs }
+    }
+}
+
+/// What was refused a guest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refused {
+    /// More memory than `--memory`.
+    Memory,
+    /// A table of more elements than any table may have.
+    TableElements,
+}
+
 /// Sums all linear memories and tables of a store and holds them to a limit.
 #[derive(Debug)]
 pub struct Meter {
-    limit: u64,
+    room: Room,
     total: u64,
     peak: u64,
     pending: Pending,
     refused: bool,
-    last_refused: bool,
+    last_refused: Option<Refused>,
     page: Arc<Page>,
 }
 
@@ -76,16 +106,16 @@ impl Pending {
 }
 
 impl Meter {
-    /// A meter for a new store that may use `limit` bytes.
+    /// A meter for a new store that may hold what `room` says.
     #[must_use]
-    pub fn new(limit: u64, page: Arc<Page>) -> Self {
-        Self { limit, total: 0, peak: 0, pending: Pending::NOTHING, refused: false, last_refused: false, page }
+    pub fn new(room: Room, page: Arc<Page>) -> Self {
+        Self { room, total: 0, peak: 0, pending: Pending::NOTHING, refused: false, last_refused: None, page }
     }
 
     /// Starts the next task in a store that is kept.
     pub fn restart(&mut self) {
         self.refused = false;
-        self.last_refused = false;
+        self.last_refused = None;
         self.peak = self.total;
         self.page.set_peak_memory(self.peak);
     }
@@ -99,7 +129,13 @@ impl Meter {
     /// The limit, in bytes.
     #[must_use]
     pub fn limit(&self) -> u64 {
-        self.limit
+        self.room.memory
+    }
+
+    /// Elements that each table may have.
+    #[must_use]
+    pub fn table_elements(&self) -> u64 {
+        self.room.table_elements
     }
 
     /// Whether a growth was refused in this task.
@@ -108,9 +144,9 @@ impl Meter {
         self.refused
     }
 
-    /// Whether the latest growth of this task was refused.
+    /// Why the latest growth of this task was refused, if it was.
     #[must_use]
-    pub fn just_refused(&self) -> bool {
+    pub fn just_refused(&self) -> Option<Refused> {
         self.last_refused
     }
 
@@ -121,12 +157,12 @@ impl Meter {
         }
         let more = desired.saturating_sub(current);
         let total = self.total.saturating_add(more);
-        if total > self.limit {
-            self.refuse();
+        if total > self.room.memory {
+            self.refuse(Refused::Memory);
             return false;
         }
         self.pending = Pending::Counted { more, peak: self.peak };
-        self.last_refused = false;
+        self.last_refused = None;
         self.total = total;
         if total > self.peak {
             self.peak = total;
@@ -142,14 +178,14 @@ impl Meter {
                 self.total = self.total.saturating_sub(more);
                 self.peak = self.peak.min(peak);
                 self.page.set_peak_memory(self.peak);
-                self.refuse();
+                self.refuse(Refused::Memory);
             }
         }
     }
 
-    fn refuse(&mut self) {
+    fn refuse(&mut self, what: Refused) {
         self.refused = true;
-        self.last_refused = true;
+        self.last_refused = Some(what);
         self.page.set_memory_refused();
     }
 }
@@ -165,6 +201,12 @@ impl ResourceLimiter for Meter {
     }
 
     fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        // Slots of tables end somewhat above; `maximum` is then where.
+        let most = self.room.table_elements;
+        if desired as u64 > most && maximum.is_none_or(|maximum| maximum as u64 >= most) {
+            self.refuse(Refused::TableElements);
+            return Ok(false);
+        }
         let bytes = |elements: usize| (elements as u64).saturating_mul(TABLE_ELEMENT);
         Ok(self.grow(bytes(current), bytes(desired), maximum.map(bytes)))
     }
@@ -172,5 +214,20 @@ impl ResourceLimiter for Meter {
     fn table_grow_failed(&mut self, _: wasmtime::Error) -> wasmtime::Result<()> {
         self.failed();
         Ok(())
+    }
+
+    // One instance of the module and no more; the engine's own bound is ten
+    // thousand of each.
+
+    fn instances(&self) -> usize {
+        self.room.needs.instances as usize
+    }
+
+    fn tables(&self) -> usize {
+        self.room.needs.tables as usize
+    }
+
+    fn memories(&self) -> usize {
+        self.room.needs.memories as usize
     }
 }

@@ -42,7 +42,7 @@ pub struct Wanted<'a> {
 /// # Errors
 /// When the system gives no threads.
 pub fn start(wanted: &Wanted<'_>) -> Result<Threads, Refusal> {
-    let refused = |error: std::io::Error| Refusal::machine(format!("cannot start the worker's threads: {error}"));
+    let refused = |error: std::io::Error| Refusal::denied("cannot start the worker's threads", &error);
     let entered = if wanted.wasi { Some(runtime().map_err(refused)?.enter()) } else { None };
     let ticker = match wanted.epochs {
         Some((engine, timeout)) => Some(Ticker::start(engine, tick(timeout)).map_err(refused)?),

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use rustix::io::Errno;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
 use crate::limits::{GIB, KIB, Limits, MIB};
 use crate::outcome::{Detail, Failure, Frame, Kind, LimitHit, MAX_FRAMES};
-use crate::runtime::state::{Meter, State};
+use crate::runtime::state::{Meter, Refused, State};
 
 /// Why the host itself ended a guest, as an error that crosses the engine.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -110,7 +111,7 @@ fn trapped(trap: Trap, error: &wasmtime::Error, meter: &Meter, limits: &Limits) 
             let what = format!("the stack grew over {}", size_text(limits.stack));
             Failure::limit(Kind::StackOverflow, what, hit).with(|detail| set_frames(detail, error))
         }
-        _ if meter.just_refused() && follows_refusal(trap) => out_of_memory(meter).with(|detail| {
+        _ if meter.just_refused().is_some() && follows_refusal(trap) => out_of_memory(meter).with(|detail| {
             detail.trap = Some(trap_name(trap).to_owned());
             set_frames(detail, error);
         }),
@@ -127,11 +128,25 @@ fn trapped(trap: Trap, error: &wasmtime::Error, meter: &Meter, limits: &Limits) 
     }
 }
 
+/// Whether the system refused memory. The engine passes on what it was told in
+/// more than one form.
+#[must_use]
+pub fn no_memory(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| {
+        cause.downcast_ref() == Some(&Errno::NOMEM)
+            || cause.downcast_ref().and_then(Errno::from_io_error) == Some(Errno::NOMEM)
+    }) || error.downcast_ref() == Some(&Errno::NOMEM)
+        || error.downcast_ref().and_then(Errno::from_io_error) == Some(Errno::NOMEM)
+}
+
 /// An error that is neither a trap nor ours: a host call gave up, or an
 /// instance could not be made.
 fn other(error: &wasmtime::Error, meter: &Meter, phase: Phase) -> Failure {
-    if phase == Phase::Init && meter.just_refused() {
+    if phase == Phase::Init && meter.just_refused().is_some() {
         return out_of_memory(meter);
+    }
+    if no_memory(error) {
+        return Failure::new(Kind::OutOfMemory, "the system gave its worker no memory");
     }
     Failure::new(Kind::Trap, error.root_cause().to_string()).with(|detail| {
         detail.trap = Some("host-call".to_owned());
@@ -139,9 +154,13 @@ fn other(error: &wasmtime::Error, meter: &Meter, phase: Phase) -> Failure {
     })
 }
 
-/// A task that needed more than `--memory`.
+/// A task that needed more than `--memory`, or than a table may hold.
 #[must_use]
 pub fn out_of_memory(meter: &Meter) -> Failure {
+    if meter.just_refused() == Some(Refused::TableElements) {
+        let most = meter.table_elements();
+        return Failure::new(Kind::OutOfMemory, format!("needed a table of more than {most} elements"));
+    }
     let hit = LimitHit::new("memory", meter.limit(), "bytes", "--memory");
     Failure::limit(Kind::OutOfMemory, format!("needed more than {} of memory", size_text(meter.limit())), hit)
 }

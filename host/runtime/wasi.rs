@@ -19,8 +19,9 @@ use crate::wire::page::Stream;
 
 /// Most random bytes that a guest gets in one call.
 const MAX_RANDOM: u64 = 64 << 10;
-/// Most handles (files, streams, pollables) that a guest holds at once.
-pub const MAX_HANDLES: usize = 64;
+/// Most handles (files, streams, pollables) that a guest holds at once, beside
+/// the directories that were granted.
+const MAX_HANDLES: usize = 64;
 
 /// The grants of a pool, ready to be handed to task after task.
 pub struct Grants {
@@ -28,7 +29,7 @@ pub struct Grants {
     env: Vec<(String, String)>,
     seed: Option<u64>,
     scratch: Option<Scratch>,
-    no_files: bool,
+    handles: usize,
     writable: bool,
 }
 
@@ -81,7 +82,7 @@ impl Grants {
             env: capabilities.env.clone(),
             seed: capabilities.deterministic,
             writable: capabilities.side_effects() || scratch.is_some(),
-            no_files: capabilities.dirs.is_empty() && scratch.is_none(),
+            handles: MAX_HANDLES + capabilities.dirs.len() + usize::from(scratch.is_some()),
             scratch,
         })
     }
@@ -89,7 +90,13 @@ impl Grants {
     /// No directory is granted at all.
     #[must_use]
     pub fn no_files(&self) -> bool {
-        self.no_files
+        self.handles == MAX_HANDLES
+    }
+
+    /// Handles (files, streams, pollables) that a guest may hold at once.
+    #[must_use]
+    pub fn handles(&self) -> usize {
+        self.handles
     }
 
     /// Some directory is granted for writing.
@@ -111,7 +118,7 @@ impl Grants {
     }
 
     /// A WASI 0.2 context for one task, and the clock it runs by where that
-    /// is virtual. The table beside it gets [`MAX_HANDLES`].
+    /// is virtual. The table beside it gets [`Grants::handles`].
     #[must_use]
     pub fn context(&self, console: &Arc<Console>, args: &[String], index: u64) -> (WasiCtx, Option<VirtualClock>) {
         let (mut builder, clock) = self.builder(console, args, index);
@@ -129,7 +136,7 @@ impl Grants {
         let mut context = builder.build_p1();
         let view = context.ctx();
         *view.ctx.filesystem() = self.files.clone();
-        view.table.set_max_capacity(MAX_HANDLES);
+        view.table.set_max_capacity(self.handles);
         (context, clock)
     }
 

@@ -28,8 +28,12 @@ use crate::limits::{MIB, SandboxMode};
 use crate::sandbox::seccomp::{Files, Profile};
 use crate::wire::message::{MissingLayer, Refusal};
 
-/// Descriptors that a worker may have open.
-const DESCRIPTORS: u64 = 256;
+/// Descriptors that a worker may have open, and how many more for each
+/// directory: one while the root is swapped, one for good. A worker itself has
+/// nine. What is left ends before the guest's table of handles does, so that
+/// files in excess are an error of the guest's and no trap.
+const DESCRIPTORS: u64 = 64;
+const DESCRIPTORS_OF_DIRECTORY: u64 = 2;
 
 /// Writable memory of a run worker beside what its guest and its payloads
 /// take, in bytes.
@@ -66,6 +70,10 @@ impl View {
         Self { dirs: granted.chain(scratch).collect(), granted: !capabilities.dirs.is_empty() }
     }
 
+    fn descriptors(&self) -> u64 {
+        DESCRIPTORS + DESCRIPTORS_OF_DIRECTORY * self.dirs.len() as u64
+    }
+
     fn files(&self) -> Files {
         match self.dirs.iter().map(|dir| dir.writable).max() {
             None => Files::None,
@@ -100,7 +108,7 @@ impl Lockdown {
     ///
     /// # Errors
     /// When the host is gone already.
-    pub fn begin(mode: SandboxMode, host: i32, keep: &[RawFd]) -> Result<Self, Refusal> {
+    pub fn begin(mode: SandboxMode, host: i32, keep: &[RawFd], view: &View) -> Result<Self, Refusal> {
         let mut lockdown = Self { mode, layers: Vec::new(), missing: Vec::new(), memory: None };
         // Under `off`, too: these are good manners, not confinement.
         let armed = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
@@ -116,7 +124,7 @@ impl Lockdown {
             lockdown.note(Layer::Environment, no_environment())?;
             lockdown.note(Layer::Descriptors, raw::close_all_but(keep))?;
             lockdown.limit(Layer::CoreSize, Resource::Core, 0)?;
-            lockdown.limit(Layer::OpenFiles, Resource::Nofile, DESCRIPTORS)?;
+            lockdown.limit(Layer::OpenFiles, Resource::Nofile, view.descriptors())?;
         }
         Ok(lockdown)
     }

@@ -1,7 +1,7 @@
 //! Frames: a fixed header and an opaque payload, little-endian.
 //!
-//! Pure. The decoder never allocates for a length it has not checked, skips
-//! kinds it does not know by their length, and gives errors, never panics.
+//! Pure. The decoder never allocates for a length it has not checked, skips a
+//! little of kinds it does not know, and gives errors, never panics.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -13,6 +13,10 @@ pub const HEADER: usize = 32;
 
 /// Payloads from this size on have a block of their own, in bytes.
 const LARGE: u32 = 256 << 10;
+
+/// Bytes of unknown kinds that one sender may send: enough for what a later
+/// version says beside, too little to keep its receiver busy with.
+const MAX_UNKNOWN: u32 = 1 << 20;
 
 /// What a frame says. Values are part of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +109,9 @@ pub enum FrameError {
         /// What the receiver accepts, in bytes.
         limit: u32,
     },
+    /// A sender says too much that its receiver does not know.
+    #[error("more than {MAX_UNKNOWN} bytes of frames of unknown kinds")]
+    Unknown,
 }
 
 /// Cuts a stream of bytes into frames. Feed it through [`Decoder::buffer`].
@@ -113,13 +120,15 @@ pub struct Decoder {
     buffer: BytesMut,
     limit: u32,
     skip: usize,
+    /// How many more bytes of unknown kinds are skipped.
+    unknown: u32,
 }
 
 impl Decoder {
     /// A decoder that accepts payloads up to `limit` bytes.
     #[must_use]
     pub fn new(limit: u32) -> Self {
-        Self { buffer: BytesMut::new(), limit, skip: 0 }
+        Self { buffer: BytesMut::new(), limit, skip: 0, unknown: MAX_UNKNOWN }
     }
 
     /// The same decoder with another limit for frames to come.
@@ -132,11 +141,12 @@ impl Decoder {
         &mut self.buffer
     }
 
-    /// How many more bytes the frame that has begun needs, at least 1.
+    /// How many more bytes the frame that has begun needs, at least 1; of one
+    /// that is skipped, how many are worth a read.
     #[must_use]
     pub fn wanted(&self) -> usize {
         if self.skip > 0 {
-            return self.skip;
+            return self.skip.min(LARGE as usize);
         }
         match self.peek_length() {
             Some(length) => (HEADER + length).saturating_sub(self.buffer.len()).max(1),
@@ -153,7 +163,7 @@ impl Decoder {
     /// The next whole frame, or `None` until more bytes are fed.
     ///
     /// # Errors
-    /// [`FrameError::TooLong`]; the stream is of no more use then.
+    /// Any [`FrameError`]; the stream is of no more use then.
     pub fn next_frame(&mut self) -> Result<Option<(Head, Bytes)>, FrameError> {
         loop {
             let skipped = self.skip.min(self.buffer.len());
@@ -166,6 +176,8 @@ impl Decoder {
             let (kind, flags, function, length) = (head.get_u8(), head.get_u8(), head.get_u16_le(), head.get_u32_le());
             let (ticket, index, attempt) = (head.get_u64_le(), head.get_u64_le(), head.get_u16_le());
             let Some(kind) = FrameKind::from_byte(kind) else {
+                let cost = length.saturating_add(HEADER as u32);
+                self.unknown = self.unknown.checked_sub(cost).ok_or(FrameError::Unknown)?;
                 self.buffer.advance(HEADER);
                 self.skip = length as usize;
                 continue;
@@ -223,6 +235,32 @@ mod tests {
         Head::control(FrameKind::Ready, 0).put(decoder.buffer());
         let (head, _) = decoder.next_frame().expect("frames").expect("whole");
         assert_eq!(head.kind, FrameKind::Ready);
+    }
+
+    #[test]
+    fn unknown_kinds_are_skipped_only_up_to_a_bound() {
+        let mut decoder = Decoder::new(10);
+        for _frame in 0..MAX_UNKNOWN / HEADER as u32 {
+            Head::control(FrameKind::Done, 0).put(decoder.buffer());
+            decoder.buffer()[0] = 99;
+            assert_eq!(decoder.next_frame(), Ok(None));
+        }
+        Head::control(FrameKind::Done, 0).put(decoder.buffer());
+        decoder.buffer()[0] = 99;
+        assert_eq!(decoder.next_frame(), Err(FrameError::Unknown));
+        let mut decoder = Decoder::new(10);
+        Head::control(FrameKind::Done, u32::MAX).put(decoder.buffer());
+        decoder.buffer()[0] = 99;
+        assert_eq!(decoder.next_frame(), Err(FrameError::Unknown), "before its payload comes");
+    }
+
+    #[test]
+    fn a_frame_that_is_skipped_asks_for_no_room_of_its_own() {
+        let mut decoder = Decoder::new(10);
+        Head::control(FrameKind::Done, MAX_UNKNOWN / 2).put(decoder.buffer());
+        decoder.buffer()[0] = 99;
+        assert_eq!(decoder.next_frame(), Ok(None));
+        assert_eq!(decoder.wanted(), LARGE as usize);
     }
 
     proptest! {

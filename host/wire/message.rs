@@ -1,10 +1,14 @@
 //! The messages inside frames that are not on the hot path, as JSON: how a
 //! worker is set up, what it answers, what a compile worker is asked.
 
+use std::io;
+
 use serde::{Deserialize, Serialize};
 
 use crate::capabilities::Capabilities;
 use crate::describe::Description;
+use crate::error::Told;
+use crate::error::is_scarcity;
 use crate::limits::{CompileLimits, Features, Isolation, Limits, SandboxMode};
 
 /// The first message to a worker; decides its role for life.
@@ -257,6 +261,8 @@ pub enum RefusalCause {
     Stale,
     /// The machine's, such as a missing sandbox layer: exit 4.
     Machine,
+    /// The system gave it no thread or memory. Fewer workers may do.
+    Scarce,
 }
 
 impl Refusal {
@@ -264,6 +270,13 @@ impl Refusal {
     #[must_use]
     pub fn module(message: impl Into<String>) -> Self {
         Self { cause: RefusalCause::Module, message: message.into() }
+    }
+
+    /// A refusal because of what the system did not give.
+    #[must_use]
+    pub fn denied(what: &str, error: &io::Error) -> Self {
+        let cause = if is_scarcity(error) { RefusalCause::Scarce } else { RefusalCause::Machine };
+        Self { cause, message: format!("{what}: {}", Told(error)) }
     }
 
     /// A refusal because of the machine.

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, BufMut, Bytes};
 
-use crate::outcome::{Captured, Failure, Form, Kind, Usage, Value};
+use crate::outcome::{Captured, Failure, Form, JsonText, Kind, Usage, Value};
 use crate::wire::frame::{FrameKind, HEADER, Head};
 use crate::wire::message::ItemForm;
 use crate::wire::run::{item_flags, item_form};
@@ -20,8 +20,12 @@ const PRINTED: u8 = 1 << 5;
 /// Bytes of a report before its optional parts.
 const REPORT: usize = 32;
 
-/// Longest failure message that the host keeps, in bytes.
-const MAX_MESSAGE: usize = 4096;
+/// Longest message, or other text of a failure, that the host keeps, in bytes.
+const MAX_TEXT: usize = 4096;
+
+/// Longest JSON of a failure, in bytes: a value of 1 MiB may be a string of
+/// controls, each of which takes six.
+const MAX_FAILURE: usize = 8 << 20;
 
 /// What a task frame says besides its head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -177,17 +181,34 @@ pub fn read_report(head: &Head, mut payload: Bytes) -> Option<TaskReport> {
 }
 
 fn read_failure(json: &[u8]) -> Option<Failure> {
+    if json.len() > MAX_FAILURE {
+        return None;
+    }
     let mut failure: Failure = serde_json::from_slice(json).ok()?;
     if failure.kind == Kind::Ok {
         return None;
     }
-    if failure.message.len() > MAX_MESSAGE {
-        let cut = failure.message.floor_char_boundary(MAX_MESSAGE);
-        failure.message.truncate(cut);
-        failure.message.push('…');
+    cut(&mut failure.message);
+    let detail = &mut *failure.detail;
+    let texts = [&mut detail.trap, &mut detail.reason, &mut detail.path, &mut detail.phase];
+    let names = detail.frames.iter_mut().map(|frame| &mut frame.func);
+    let others = [&mut detail.import, &mut detail.clock];
+    texts.into_iter().chain(others).chain(names).flatten().for_each(cut);
+    if let Some(limit) = &mut detail.limit {
+        [&mut limit.name, &mut limit.unit, &mut limit.flag].into_iter().for_each(cut);
     }
-    failure.detail.frames.truncate(crate::outcome::MAX_FRAMES);
+    detail.denied.iter_mut().for_each(cut);
+    // It goes out as it is, and has to stay on its line.
+    detail.value = detail.value.take().and_then(|value| JsonText::new(value.get()));
     Some(failure)
+}
+
+fn cut(text: &mut String) {
+    if text.len() > MAX_TEXT {
+        text.truncate(text.floor_char_boundary(MAX_TEXT));
+        text.push('…');
+        text.shrink_to_fit();
+    }
 }
 
 #[cfg(test)]
@@ -196,6 +217,42 @@ mod tests {
 
     use super::*;
     use crate::wire::frame::Decoder;
+
+    fn read(json: &str) -> Option<Failure> {
+        read_failure(json.as_bytes())
+    }
+
+    #[test]
+    fn no_text_of_a_failure_is_long() {
+        let long = "é".repeat(10_000);
+        let json = format!(
+            r#"{{"kind":"trap","message":"{long}","detail":{{"trap":"{long}","import":"{long}","denied":["{long}"],
+            "limit":{{"name":"{long}","value":1,"unit":"{long}","flag":"{long}"}},"frames":[{{"func":"{long}","index":1}}]}}}}"#
+        );
+        let failure = read(&json).expect("a failure");
+        let text = serde_json::to_string(&failure).expect("JSON");
+        assert!(text.len() < 8 * (MAX_TEXT + 200), "{}", text.len());
+        assert!(failure.message.ends_with('…'));
+    }
+
+    #[test]
+    fn lists_of_a_failure_are_short_or_it_is_none() {
+        let frames = |count: usize| vec![r#"{"index":1}"#; count].join(",");
+        let json = |list: String| format!(r#"{{"kind":"trap","message":"","detail":{{{list}}}}}"#);
+        let most = crate::outcome::MAX_FRAMES;
+        assert!(read(&json(format!("\"frames\":[{}]", frames(most)))).is_some());
+        assert_eq!(read(&json(format!("\"frames\":[{}]", frames(most + 1)))), None);
+        assert_eq!(read(&json(format!("\"denied\":[{}]", vec!["\"\""; 1000].join(",")))), None);
+    }
+
+    #[test]
+    fn a_failures_value_is_one_line_of_json_whatever_its_depth() {
+        let deep = format!("{}\n{}", "[".repeat(100_000), "]".repeat(100_000));
+        let failure = read(&format!(r#"{{"kind":"error","message":"","detail":{{"value":{deep}}}}}"#));
+        let value = failure.expect("a failure").detail.value.expect("a value");
+        assert_eq!(value.get(), deep.replace('\n', " "));
+        assert_eq!(read(r#"{"kind":"error","message":"","detail":{"value":[}}"#), None);
+    }
 
     proptest! {
         #[test]

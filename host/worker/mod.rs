@@ -106,7 +106,7 @@ fn on_guest_thread(stack: u64, body: impl FnOnce() -> Result<(), Refusal> + Send
             .stack_size(crate::runtime::engine::thread_stack(stack))
             .spawn_scoped(scope, body)
             .map_err(|error| {
-                Refusal::machine(format!("cannot make a stack of {stack} bytes: {error} (lower it with --stack)"))
+                Refusal::denied(&format!("cannot make a stack of {stack} bytes (lower it with --stack)"), &error)
             })?;
         thread.join().unwrap_or_else(|_panicked| Err(Refusal::machine("the worker panicked")))
     })
@@ -159,10 +159,10 @@ fn compile(
     descriptors: Vec<OwnedFd>,
     act: Option<Act>,
 ) -> Result<(), Refusal> {
-    let mut lockdown = Lockdown::begin(setup.sandbox, setup.host, &kept(&descriptors))?;
+    let nothing = View::default();
+    let mut lockdown = Lockdown::begin(setup.sandbox, setup.host, &kept(&descriptors), &nothing)?;
     let mut descriptors = descriptors.into_iter();
     let (module, artifact) = (next_file(&mut descriptors)?, next_file(&mut descriptors)?);
-    let nothing = View::default();
     lockdown.isolate(&nothing)?;
     let bytes = read_whole(&module, setup.limits.max_module)?;
     lockdown.close_files(&nothing)?;
@@ -206,23 +206,23 @@ fn run(
     decoder: Decoder,
     act: Option<Act>,
 ) -> Result<(), Refusal> {
-    let mut lockdown = Lockdown::begin(setup.sandbox, setup.host, &kept(&descriptors))?;
-    let mut descriptors = descriptors.into_iter();
-    let (page_file, artifact) = (next_file(&mut descriptors)?, next_file(&mut descriptors)?);
     let (limits, grants) = (&setup.task.limits, &setup.task.capabilities);
     let view = View::of(grants, setup.scratch.as_deref());
+    let mut lockdown = Lockdown::begin(setup.sandbox, setup.host, &kept(&descriptors), &view)?;
+    let mut descriptors = descriptors.into_iter();
+    let (page_file, artifact) = (next_file(&mut descriptors)?, next_file(&mut descriptors)?);
     lockdown.isolate(&view)?;
     let page = Page::map(page_file.as_fd(), limits.max_captured)
         .map(Arc::new)
-        .map_err(|error| Refusal::machine(format!("cannot map the shared page: {error}")))?;
+        .map_err(|error| Refusal::denied("cannot map the shared page", &error))?;
     let guest = Guest::load(&artifact, setup, Arc::clone(&page), setup.scratch.as_deref())?;
     // What is mapped needs no descriptor.
     drop((page_file, artifact));
     lockdown.close_files(&view)?;
     on_guest_thread(limits.stack, move || {
         let _threads = guest.start_threads()?;
-        let outbox = Outbox::start(host)
-            .map_err(|error| Refusal::machine(format!("cannot start the worker's threads: {error}")))?;
+        let outbox =
+            Outbox::start(host).map_err(|error| Refusal::denied("cannot start the worker's threads", &error))?;
         let payloads = limits.max_item.saturating_mul(2).saturating_add(limits.max_result.saturating_mul(4));
         lockdown.seal_run(&view, Allowance { guest: limits.memory, payloads })?;
         let ready = Ready { version: VERSION, layers: lockdown.layers(), missing: lockdown.into_missing() };

@@ -8,9 +8,13 @@
 )]
 
 mod abis;
+mod chaos;
 mod command;
+mod component_grants;
 mod engine;
+mod evil;
 mod found;
+mod fuzz;
 mod grants;
 mod guests;
 mod hostile;

@@ -83,7 +83,12 @@ pub fn numbers(count: u64) -> impl Iterator<Item = Item> + Send + 'static {
 /// Says that a test was skipped, where it can be seen: the test runner hides
 /// what is printed by the macros.
 pub fn skipped(why: &str) {
-    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+    told(&format!("skipped: {why}"));
+}
+
+/// Says something where it can be seen.
+pub fn told(what: &str) {
+    let _ = writeln!(std::io::stderr(), "{what}");
 }
 
 /// Processes whose parent this one is.

@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use super::text::{is_one_line, put_base64, put_json, put_string, put_value};
+use super::text::{is_one_line, put_base64, put_checked, put_json, put_string, put_value};
 use crate::outcome::{Form, Outcome, Tag};
 use crate::wire::message::ItemForm;
 
@@ -120,7 +120,9 @@ fn put_item(out: &mut Vec<u8>, item: &[u8], form: ItemForm, tag: Option<&Tag>) {
             out.extend_from_slice(b",\"item\":");
             // An item may span lines, a record may not; outside strings JSON
             // has line ends only as white space, inside none.
-            out.extend(item.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }));
+            let line: Vec<u8> =
+                item.iter().map(|byte| if matches!(byte, b'\n' | b'\r') { b' ' } else { *byte }).collect();
+            put_checked(out, &line);
         }
         ItemForm::Raw if std::str::from_utf8(item).is_ok() => put_text(out, "item", item),
         ItemForm::Raw => {

@@ -86,6 +86,24 @@ fn what_is_no_json_cannot_pass_for_it() {
 }
 
 #[test]
+fn no_value_can_harm_a_terminal_and_all_stay_what_they_are() {
+    let hostile = "\u{7f}\u{9b}31m\u{202e}é日\u{feff}";
+    for value in [hostile.to_owned(), hostile.repeat(40_000)] {
+        let json = serde_json::to_string(&[&value]).unwrap();
+        for format in [OutFormat::Json, OutFormat::Jsonl, OutFormat::Records] {
+            let text = written(format, OnFailure::Null, &[ok(0, Form::Json, json.as_bytes())]);
+            let raw = text.chars().find(|character| *character != '\n' && crate::escape::is_unsafe(*character));
+            assert_eq!(raw, None, "{format:?}");
+            assert!(text.contains("é日"));
+            let back: serde_json::Value = serde_json::from_str(&text).unwrap();
+            let back = if format == OutFormat::Records { &back["value"] } else { &back };
+            let inner = if format == OutFormat::Json { &back[0][0] } else { &back[0] };
+            assert_eq!(inner.as_str(), Some(value.as_str()), "{format:?}");
+        }
+    }
+}
+
+#[test]
 fn a_record_of_a_failure_is_as_documented() {
     let outcome = Outcome {
         worker: Some(2),
@@ -119,6 +137,20 @@ fn a_record_of_a_failure_is_as_documented() {
             "\"stdout\":\"a\u{fffd}\\n\",\"stderr\":\"\\u202e\",\"truncated\":true}\n"
         )
     );
+}
+
+#[test]
+fn json_of_guests_is_escaped_as_our_own_is() {
+    for (json, written) in [
+        ("{\"a\":\t\"日本\"}", "{\"a\":\t\"日本\"}"),
+        ("[\"\u{9b}\",\"\u{202e}\u{7f}\"]", "[\"\\u009b\",\"\\u202e\\u007f\"]"),
+        ("\"\u{e0041}\"", "\"\\udb40\\udc41\""),
+    ] {
+        let value = Value { form: Form::Json, bytes: Bytes::copy_from_slice(json.as_bytes()) };
+        let mut out = Vec::new();
+        text::put_value(&mut out, &value);
+        assert_eq!(String::from_utf8(out).unwrap(), written);
+    }
 }
 
 #[test]

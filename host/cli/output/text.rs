@@ -49,15 +49,38 @@ fn put_chars(out: &mut Vec<u8>, text: &str) {
 }
 
 /// Appends JSON text that others made, with what could harm a terminal
-/// escaped: outside strings there is nothing of the kind.
+/// escaped: outside strings there is nothing of the kind but white space.
 pub(crate) fn put_json(out: &mut Vec<u8>, json: &str) {
     let mut plain = 0;
-    for (at, character) in json.char_indices().filter(|(_, character)| escape::is_unsafe(*character)) {
+    let harmful = |character: char| character >= ESCAPED && escape::is_unsafe(character);
+    for (at, character) in json.char_indices().filter(|(_, character)| harmful(*character)) {
         out.extend_from_slice(&json.as_bytes()[plain..at]);
         plain = at + character.len_utf8();
         put_units(out, character);
     }
     out.extend_from_slice(&json.as_bytes()[plain..]);
+}
+
+/// The same for bytes that are JSON but for what is no UTF-8.
+pub(crate) fn put_checked(out: &mut Vec<u8>, json: &[u8]) {
+    if is_plain(json) {
+        return out.extend_from_slice(json);
+    }
+    for chunk in json.utf8_chunks() {
+        put_json(out, chunk.valid());
+        if !chunk.invalid().is_empty() {
+            out.extend_from_slice("\u{fffd}".as_bytes());
+        }
+    }
+}
+
+/// The first character that JSON may have in a string and a terminal may not
+/// have anywhere.
+const ESCAPED: char = '\x7f';
+
+/// Whether JSON text has nothing to be escaped: most has not.
+fn is_plain(json: &[u8]) -> bool {
+    json.iter().all(|byte| *byte < ESCAPED as u8)
 }
 
 fn put_units(out: &mut Vec<u8>, character: char) {
@@ -79,7 +102,7 @@ pub(crate) fn put_value(out: &mut Vec<u8>, value: &Value) {
     match value.form {
         // A worker that is no longer ours could send anything: what is not
         // one line of JSON may not pass for it.
-        Form::Json if is_one_line(&value.bytes) => out.extend_from_slice(&value.bytes),
+        Form::Json if is_one_line(&value.bytes) => put_checked(out, &value.bytes),
         Form::Json | Form::Text => put_string(out, &value.bytes),
         Form::Bytes => put_base64(out, &value.bytes),
     }
@@ -97,7 +120,12 @@ pub(crate) fn write_value(sink: &mut Sink, value: &Value) -> Result<(), WriteErr
         return Ok(());
     }
     match value.form {
-        Form::Json if is_one_line(&value.bytes) => sink.put_large(&value.bytes),
+        Form::Json if is_one_line(&value.bytes) => {
+            if is_plain(&value.bytes) {
+                return sink.put_large(&value.bytes);
+            }
+            by_parts(sink, &value.bytes, put_checked)
+        }
         Form::Json | Form::Text => write_string(sink, &value.bytes),
         Form::Bytes => {
             sink.buffer().extend_from_slice(b"{\"base64\":\"");
@@ -124,16 +152,22 @@ pub(crate) fn write_exact(sink: &mut Sink, value: &Value) -> Result<(), WriteErr
 /// As [`put_string`], part by part.
 fn write_string(sink: &mut Sink, text: &[u8]) -> Result<(), WriteError> {
     sink.buffer().push(b'"');
+    by_parts(sink, text, put_lossy)?;
+    sink.buffer().push(b'"');
+    Ok(())
+}
+
+/// Appends a large text by parts that split no character.
+fn by_parts(sink: &mut Sink, text: &[u8], put: fn(&mut Vec<u8>, &[u8])) -> Result<(), WriteError> {
     let mut rest = text;
     while !rest.is_empty() {
         // A byte that begins a character is in no character before it.
         let cut = (LARGE..rest.len()).find(|at| rest[*at] & 0xc0 != 0x80).unwrap_or(rest.len());
         let (part, after) = rest.split_at(cut);
-        put_lossy(sink.buffer(), part);
+        put(sink.buffer(), part);
         sink.part_passed()?;
         rest = after;
     }
-    sink.buffer().push(b'"');
     Ok(())
 }
 

@@ -83,7 +83,12 @@ impl Writer {
                     record::put(self.sink.buffer(), outcome, &self.names, beside);
                     self.sink.passed().map(|()| None)
                 }
-                Err(NoFile::Fatal(error)) => Err(error),
+                Err(NoFile::Fatal(error)) => {
+                    // Of the files that are there the records are to be, too;
+                    // why this one is not there matters more than an error now.
+                    let _records = self.sink.flush();
+                    Err(error)
+                }
                 Err(NoFile::Item(failure)) => {
                     let failed = Outcome { result: Err(failure.clone()), ..outcome.clone() };
                     record::put(self.sink.buffer(), &failed, &self.names, Beside::default());

@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::cli::args::limits::PoolArgs;
 use crate::cli::input::InputStatus;
@@ -18,6 +18,7 @@ use crate::cli::stats::Stats;
 use crate::error::Error;
 use crate::escape;
 use crate::outcome::{Kind, Outcome};
+use crate::pool::suspend;
 use crate::pool::{Outcomes, TimedOut};
 
 /// Outcomes taken between two looks at clocks and signals, when they come
@@ -59,8 +60,8 @@ pub struct Drive<'a> {
     /// Unread items are left out when the run ends early: its output is not
     /// whole then.
     pub leaves_rest: bool,
-    /// When `--deadline` is over.
-    pub deadline: Option<Instant>,
+    /// When `--deadline` is over, on the clock of [`suspend::now`].
+    pub deadline: Option<Duration>,
     /// Signals.
     pub listener: Option<&'a Listener>,
     /// Ends the items when set.
@@ -195,9 +196,10 @@ struct Loop<'a> {
     failures: FailurePrinter,
     outlets: Outlets<'a>,
     cut: Option<Cut>,
-    drain_until: Option<Instant>,
-    /// Cancelled outcomes of an interrupted run: written only if one that is
-    /// done comes after them. Bounded by the pool's window.
+    drain_until: Option<Duration>,
+    /// Cancelled outcomes of an interrupted or broken run: written only if one
+    /// that is done comes after them, which must keep its place. Bounded by
+    /// the pool's window.
     held: Vec<Outcome>,
 }
 
@@ -230,7 +232,7 @@ impl Loop<'_> {
     /// How long to wait for an outcome before looking around.
     fn patience(&self) -> Duration {
         let until = [self.drive.deadline, self.drain_until].into_iter().flatten().min();
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let left = until.map(|until| until.saturating_sub(suspend::now()));
         left.map_or(self.progress.interval(), |left| left.min(self.progress.interval()))
     }
 
@@ -239,14 +241,10 @@ impl Loop<'_> {
             Some(journal) => journal.restore(outcome).map_err(WriteError::Failed)?,
             None => outcome,
         };
-        if outcome.kind() == Kind::Cancelled {
-            if outcomes.broken().is_some() {
-                return Ok(());
-            }
-            if self.cut == Some(Cut::Signal) {
-                self.held.push(outcome);
-                return Ok(());
-            }
+        let ended = self.cut == Some(Cut::Signal) || outcomes.broken().is_some();
+        if ended && outcome.kind() == Kind::Cancelled {
+            self.held.push(outcome);
+            return Ok(());
         }
         for held in std::mem::take(&mut self.held) {
             self.put(held, outcomes)?;
@@ -274,7 +272,7 @@ impl Loop<'_> {
 
     /// Heeds signals and clocks; draws progress.
     fn look(&mut self, outcomes: &Outcomes) {
-        let now = Instant::now();
+        let now = suspend::now();
         let urgency = self.drive.listener.map_or(Urgency::None, Listener::urgency);
         if urgency >= Urgency::Drain && self.drain_until.is_none() {
             let grace = self.drive.pool_args.grace;

@@ -6,7 +6,7 @@ mod dry;
 mod patterns;
 mod plan;
 
-use std::time::Instant;
+use std::time::Duration;
 
 use serde_json::json;
 
@@ -25,6 +25,8 @@ use crate::escape;
 use crate::pool::Rest;
 use crate::pool::compile::Artifact;
 use crate::pool::probe;
+use crate::pool::resources::open_all_files;
+use crate::pool::suspend;
 use crate::pool::{MapOptions, Pool, Work};
 
 /// Exit code of a run with failed items.
@@ -37,7 +39,8 @@ const USAGE: u8 = 2;
 struct Run<'a> {
     args: &'a RunArgs,
     talk: Talk,
-    started: Instant,
+    /// On the clock of [`suspend::now`].
+    started: Duration,
     stats: Stats,
 }
 
@@ -45,7 +48,7 @@ struct Run<'a> {
 #[must_use]
 pub fn run(args: &RunArgs) -> u8 {
     let talk = Talk::new(&args.messages);
-    let mut run = Run { args, talk, started: Instant::now(), stats: Stats::new() };
+    let mut run = Run { args, talk, started: suspend::now(), stats: Stats::new() };
     let listener = match Listener::start(args.pool.grace) {
         Ok(listener) => Some(listener),
         Err(error) => {
@@ -73,6 +76,7 @@ pub fn run(args: &RunArgs) -> u8 {
 impl Run<'_> {
     fn go(&mut self, listener: Option<&Listener>) -> Result<u8, Error> {
         let plan = Plan::new(self.args)?;
+        open_all_files();
         let items = plan.open()?;
         let stop = listener.map(Listener::stop).unwrap_or_default();
         let (module, artifact) = artifact(&self.args.module, &self.args.engine, stop, &self.talk)?;
@@ -110,6 +114,9 @@ impl Run<'_> {
         }
         let pool = Pool::start(Work { artifact: file, description, spec }, plan.pool(workers.count))?;
         let end = self.feed(&plan, (items, names), &pool, outlets, listener);
+        if let Some(why) = pool.scarcity() {
+            self.talk.printer.warning(&format!("fewer workers than {}: {}", workers.count, escape::name(why)));
+        }
         // Ending the pool kills its workers: no deaths to be told.
         let died = pool.stats().workers_died;
         let done = pool.terminate();

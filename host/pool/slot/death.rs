@@ -4,10 +4,11 @@
 #![expect(unsafe_code, reason = "another process's processor clock has no safe form")]
 
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 
+use crate::limits::Limits;
 use crate::outcome::{Captured, Failure, Kind, LimitHit, Outcome, Usage};
 use crate::pool::Shared;
 use crate::pool::load::{Chunk, Load, Task};
@@ -23,6 +24,9 @@ use crate::wire::page::Stream;
 pub(super) enum Cause {
     /// The running item is over `--timeout`.
     Timeout,
+    /// For as long as that, or much longer, there was no answer, whatever the
+    /// worker says that it runs.
+    Silence,
     /// The running item is over `--cpu-timeout`.
     CpuTimeout,
     /// The worker does not keep to the protocol.
@@ -40,6 +44,14 @@ const DEATHS: u32 = 2;
 /// How long the end of a killed worker's stream may take.
 const LAST_REPLIES: Duration = Duration::from_millis(500);
 
+/// How often an item may come back, first in a worker, as if it had not been
+/// run: more often than that it is what makes workers say so.
+const STRAYS: u32 = 4;
+
+/// Slack, beside a second timeout, for workers that run one item after another
+/// and have not answered the first.
+const UNANSWERED: Duration = Duration::from_secs(2);
+
 /// Starts after which an item is not tried again, whoever is to blame.
 const STARTS: u32 = 100;
 
@@ -48,7 +60,7 @@ impl Slot {
     pub(super) fn supervise(&mut self) {
         let Some(seat) = self.seat.as_mut() else { return };
         let now = now_ns();
-        seat.watch.look(&seat.page, now);
+        seat.watch.look(&seat.page, seat.flight.last(), now);
         if seat.flight.is_empty() {
             return;
         }
@@ -69,7 +81,8 @@ impl Slot {
     /// Takes the items back that the worker has not started.
     fn take_back(&mut self) {
         let Some(seat) = self.seat.as_mut() else { return };
-        let begun = seat.page.take_back(seat.flight.last());
+        // What was seen to run has begun, whatever else the page says.
+        let begun = seat.page.take_back(seat.flight.last()).max(seat.watch.ticket());
         let taken = seat.flight.take_back(begun);
         seat.given -= taken.len() as u64;
         let (kept, waiting): (Vec<_>, Vec<_>) = self.backlog.drain(..).partition(|load| load.deaths() > 0);
@@ -117,6 +130,8 @@ impl Slot {
     /// Reads what is left in a dead worker's socket.
     fn last_replies(&mut self, seat: Seat, batch: &mut Batch) -> Option<Seat> {
         self.seat = Some(seat);
+        // Whoever else holds its socket cannot keep us here.
+        let until = Instant::now() + LAST_REPLIES;
         while let Some(seat) = self.seat.as_mut() {
             let more = seat.link.read(seat.process.socket());
             if !self.replies(batch) || !matches!(more, Ok(true)) {
@@ -124,7 +139,8 @@ impl Slot {
             }
             // Killed, so its end of stream is near; wait for it, not for ever.
             let seat = self.seat.as_mut()?;
-            if !crate::pool::link::wait_readable(seat.process.socket(), LAST_REPLIES) {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || !crate::pool::link::wait_readable(seat.process.socket(), left) {
                 break;
             }
         }
@@ -134,20 +150,33 @@ impl Slot {
     /// Gives every item of a dead worker its outcome or its next try.
     fn settle(&mut self, seat: &mut Seat, cause: Option<Cause>, ended: &Ended, batch: &mut Batch) {
         let now = now_ns();
-        seat.watch.look(&seat.page, now);
+        seat.watch.look(&seat.page, seat.flight.last(), now);
         let mut running = seat.watch.ticket();
-        if running == 0 && matches!(cause, Some(Cause::Timeout | Cause::CpuTimeout)) {
-            // No progress at all: the first item's time is up.
-            running = seat.flight.first().unwrap_or(0);
+        let mut blamed = running;
+        let mut tasks = seat.flight.clear();
+        let proven = match cause {
+            Some(Cause::Silence) => false,
+            // A worker that has not answered what came before runs nothing for
+            // so long; it may only say so.
+            Some(Cause::Timeout | Cause::CpuTimeout) => tasks.first().is_some_and(|(first, _)| *first == running),
+            None | Some(Cause::Protocol | Cause::Cancelled) => tasks.iter().any(|(ticket, _)| *ticket == running),
+        };
+        if !proven && let Some((first, task)) = tasks.first_mut() {
+            // Whose time is up, or who made a liar of the worker, is the first.
+            // Else it may be so: what ran may just have been answered.
+            let sure = matches!(cause, Some(Cause::Silence | Cause::Protocol));
+            task.strays += u32::from(!sure && cause != Some(Cause::Cancelled));
+            blamed = if sure || task.strays >= STRAYS { *first } else { 0 };
+            running = running.max(blamed);
         }
         let mut again = Vec::new();
-        for (ticket, mut task) in seat.flight.clear() {
+        for (ticket, mut task) in tasks {
             let started = ticket <= running;
             task.attempts += u32::from(started);
-            if ticket == running {
+            if ticket == blamed || started && task.attempts >= STARTS {
                 match self.blame(&mut task, cause, ended) {
                     Some(failure) if !self.shared.retries(failure.kind, &task) => {
-                        let usage = usage(seat, ended, now);
+                        let usage = usage(seat, ended, &self.shared.spec.limits, now);
                         let (job, position, mut outcome) = task.fail(failure);
                         self.complete(&mut outcome, seat, usage);
                         batch.add(job, position, outcome);
@@ -174,7 +203,7 @@ impl Slot {
     fn blame(&self, task: &mut Task, cause: Option<Cause>, ended: &Ended) -> Option<Failure> {
         let limits = &self.shared.spec.limits;
         match cause {
-            Some(Cause::Timeout) => {
+            Some(Cause::Timeout | Cause::Silence) => {
                 let limit = shortest(limits.timeout, task.job.timeout).unwrap_or_default();
                 Some(timeout(limit, "timeout", "--timeout"))
             }
@@ -194,8 +223,8 @@ impl Slot {
                 if self.shared.side_effects && !violation {
                     return Some(maybe_ran(ended));
                 }
-                (violation || task.deaths >= DEATHS || task.attempts >= STARTS)
-                    .then(|| crashed(cause, ended, violation))
+                (violation || task.deaths >= DEATHS || task.attempts >= STARTS || task.strays >= STRAYS)
+                    .then(|| crashed(cause, ended, violation, task.deaths < DEATHS))
             }
         }
     }
@@ -254,9 +283,14 @@ fn overdue(seat: &Seat, shared: &Shared, now: u64) -> Option<Cause> {
     }
     if let Some(timeout) = killed_after(seat, shared) {
         let timeout = timeout.as_nanos() as u64;
-        let late = ticket != 0 && seat.watch.running_ns(now) >= timeout;
-        if late || seat.watch.silent_ns(now) >= timeout.saturating_add(SILENCE.as_nanos() as u64) {
+        if ticket != 0 && seat.watch.running_ns(now) >= timeout {
             return Some(Cause::Timeout);
+        }
+        let unanswered = timeout.saturating_mul(2).saturating_add(UNANSWERED.as_nanos() as u64);
+        if seat.watch.silent_ns(now) >= timeout.saturating_add(SILENCE.as_nanos() as u64)
+            || seat.watch.unanswered_ns(now) >= unanswered
+        {
+            return Some(Cause::Silence);
         }
     }
     let limit = limits.cpu_timeout?;
@@ -282,10 +316,19 @@ fn cpu_clock(pid: i32) -> Option<Duration> {
     Some(Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32))
 }
 
-fn usage(seat: &Seat, ended: &Ended, now: u64) -> Usage {
-    let wall = Duration::from_nanos(seat.watch.running_ns(now));
+fn usage(seat: &Seat, ended: &Ended, limits: &Limits, now: u64) -> Usage {
+    // Of an item that the worker never showed only the silence is known.
+    let wall = if seat.watch.ticket() == 0 { seat.watch.silent_ns(now) } else { seat.watch.running_ns(now) };
+    let wall = Duration::from_nanos(wall);
     let cpu = ended.cpu.saturating_sub(seat.cpu).min(wall);
-    Usage { wall, cpu, fuel: None, peak_memory: seat.page.peak_memory() }
+    let peak_memory = seat.page.peak_memory().min(limits.memory);
+    Usage { wall, cpu, fuel: None, peak_memory }
+}
+
+/// Notes that an item came back; its failure, where that was too often.
+pub(super) fn stray(task: &mut Task) -> Option<Failure> {
+    task.strays += 1;
+    (task.strays >= STRAYS).then(|| crashed(Some(Cause::Protocol), &Ended::default(), false, true))
 }
 
 fn timeout(limit: Duration, name: &str, flag: &str) -> Failure {
@@ -305,13 +348,18 @@ fn maybe_ran(ended: &Ended) -> Failure {
     })
 }
 
-fn crashed(cause: Option<Cause>, ended: &Ended, violation: bool) -> Failure {
+fn crashed(cause: Option<Cause>, ended: &Ended, violation: bool, unproven: bool) -> Failure {
+    let how = if unproven {
+        format!("{STRAYS} times while this item was next")
+    } else {
+        "twice while it ran this item".to_owned()
+    };
     let message = match (cause, ended.signal, ended.code) {
         (Some(_), ..) => "the worker broke the protocol while it ran this item".to_owned(),
         (None, ..) if violation => "the worker made a system call that its sandbox forbids".to_owned(),
-        (None, Some(signal), _) => format!("the worker was ended by signal {signal} twice while it ran this item"),
-        (None, _, Some(code)) => format!("the worker exited with code {code} twice while it ran this item"),
-        (None, None, None) => "the worker died twice while it ran this item".to_owned(),
+        (None, Some(signal), _) => format!("the worker was ended by signal {signal} {how}"),
+        (None, _, Some(code)) => format!("the worker exited with code {code} {how}"),
+        (None, None, None) => format!("the worker died {how}"),
     };
     Failure::new(Kind::WorkerCrashed, message).with(|detail| {
         detail.signal = if cause.is_some() { None } else { ended.signal };

@@ -22,6 +22,8 @@ pub(super) struct Flight {
     items: usize,
     bytes: usize,
     last: u64,
+    /// The last ticket that the worker may hand back.
+    asked: u64,
     /// Entries that are runs.
     runs: usize,
 }
@@ -59,11 +61,6 @@ impl Flight {
     /// What is still in the host's count, first to run first.
     pub(super) fn loads(&self) -> impl Iterator<Item = &Load> {
         self.entries.iter().filter_map(|entry| entry.load.as_ref())
-    }
-
-    /// The first unanswered ticket.
-    pub(super) fn first(&self) -> Option<u64> {
-        self.entries.front().map(|entry| entry.ticket)
     }
 
     /// Adds a task; its ticket. Tickets start at 1 and are never reused.
@@ -126,15 +123,15 @@ impl Flight {
     }
 
     /// The worker answered `ticket` with a report. `None` when that is a lie:
-    /// an unknown ticket, or one that was taken back.
+    /// not the first in the worker, which answers in order, or one that was
+    /// taken back.
     pub(super) fn finish(&mut self, ticket: u64) -> Option<Task> {
         if let Some(task) = self.finish_first(ticket) {
             return Some(task);
         }
         self.part();
-        let at = self.find(ticket)?;
-        self.entries.get(at)?.load.as_ref()?;
-        self.remove(at)
+        self.entries.front().filter(|entry| entry.ticket == ticket)?.load.as_ref()?;
+        self.remove_first()
     }
 
     /// The next item of the run that the worker works on, as a task.
@@ -156,24 +153,25 @@ impl Flight {
     /// the inner one means that the host had taken it already.
     #[expect(clippy::option_option, reason = "a lie and a task taken earlier are different answers")]
     pub(super) fn returned(&mut self, ticket: u64) -> Option<Option<Task>> {
+        if ticket > self.asked {
+            return None;
+        }
         self.part();
-        let at = self.find(ticket)?;
-        Some(self.remove(at))
+        self.entries.front().filter(|entry| entry.ticket == ticket)?;
+        Some(self.remove_first())
     }
 
-    fn find(&self, ticket: u64) -> Option<usize> {
-        self.entries.binary_search_by_key(&ticket, |entry| entry.ticket).ok()
-    }
-
-    fn remove(&mut self, at: usize) -> Option<Task> {
-        let Some(Load::One(task)) = self.entries.remove(at)?.load else { return None };
+    fn remove_first(&mut self) -> Option<Task> {
+        let Some(Load::One(task)) = self.entries.pop_front()?.load else { return None };
         self.items -= 1;
         self.bytes -= task.body.bytes.len();
         Some(task)
     }
 
-    /// Takes back every task after the last one that was begun.
+    /// Takes back every task after the last one that was begun; the worker has
+    /// been asked for all of them.
     pub(super) fn take_back(&mut self, begun: u64) -> Vec<Task> {
+        self.asked = self.last;
         self.part();
         let mut taken = Vec::new();
         for entry in self.entries.iter_mut().filter(|entry| entry.ticket > begun) {

@@ -17,9 +17,10 @@ use std::time::{Duration, Instant};
 
 pub(crate) use thread::{Ears, run, take};
 
+use crate::error::Error;
 use crate::pool::Shared;
 use crate::pool::job::Job;
-use crate::pool::load::{Load, Run, Task};
+use crate::pool::load::{Chunk, Load, Run, Task};
 use crate::pool::slot::seat::{NoWorker, Seat};
 use crate::pool::slot::watch::now_ns;
 use crate::wire::frame::{FrameKind, Head};
@@ -37,6 +38,9 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// How often processor time is looked at under `--cpu-timeout`.
 const CPU_LOOK: Duration = Duration::from_millis(5);
+
+/// How long a slot that cannot have a worker leaves the work to others.
+const REST: Duration = Duration::from_millis(500);
 
 /// Slack of the watch for a worker that shows no progress at all.
 const SILENCE: Duration = Duration::from_millis(200);
@@ -145,6 +149,7 @@ impl Slot {
                 self.shared.counts.started.fetch_add(1, Ordering::Relaxed);
                 self.set_pid(seat.process.pid());
                 self.seat = Some(seat);
+                self.shared.storm.started(true);
                 self.shared.ready();
                 true
             }
@@ -152,14 +157,37 @@ impl Slot {
                 self.shared.break_down(error);
                 false
             }
-            Err(NoWorker::Died(words)) => {
+            Err(NoWorker::Scarce(words)) if self.shared.others_work(self.id) => {
+                self.shared.scarce.get_or_init(|| words);
+                self.rest();
+                false
+            }
+            Err(NoWorker::Died(words) | NoWorker::Scarce(words)) => {
                 self.shared.counts.died.fetch_add(1, Ordering::Relaxed);
+                let slow = self.shared.storm.started(false).then(|| words.clone());
                 let pause = self.shared.storm.died(words, &self.shared);
+                if let Some(words) = slow {
+                    // Where they died fast, the storm has said so.
+                    self.shared.break_down(Error::Workers(format!("no worker starts any more; the last one: {words}")));
+                }
                 // Another start at once would only add to a storm.
                 let _closed = self.ears.closing.recv_timeout(pause);
                 false
             }
         }
+    }
+
+    /// Leaves the work to slots that have a worker, for a while.
+    fn rest(&mut self) {
+        let waiting: Chunk = self.backlog.drain(..).collect();
+        let mut pause = REST;
+        if !waiting.is_empty()
+            && let Err(unsent) = self.shared.urgent.try_send(waiting)
+        {
+            self.backlog.extend(unsent.into_inner());
+            pause = BLOCKING;
+        }
+        let _closed = self.ears.closing.recv_timeout(pause);
     }
 
     /// Tells who fills this slot; 0 for nobody.

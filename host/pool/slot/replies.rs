@@ -7,12 +7,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
+use crate::limits::Limits;
 use crate::outcome::Outcome;
 use crate::pool::Shared;
 use crate::pool::delivery::{Cursor, Delivery, Finished};
 use crate::pool::job::Job;
 use crate::pool::load::{Load, Task};
-use crate::pool::slot::death::Cause;
+use crate::pool::slot::death::{Cause, stray};
 use crate::pool::slot::seat::Seat;
 use crate::pool::slot::watch::now_ns;
 use crate::pool::slot::{Slot, TELL};
@@ -88,7 +89,8 @@ impl Slot {
     fn tell_later(&mut self, job: Arc<Job>) {
         let now = now_ns();
         match &self.untold {
-            Some((untold, since)) if Arc::ptr_eq(untold, &job) && now - since < TELL.as_nanos() as u64 => {}
+            Some((untold, since))
+                if Arc::ptr_eq(untold, &job) && now.saturating_sub(*since) < TELL.as_nanos() as u64 => {}
             Some(_) => {
                 self.tell();
                 self.untold = Some((job, now));
@@ -111,7 +113,7 @@ impl Slot {
             let honest = match head.kind {
                 FrameKind::Done => self.done(&head, payload, batch),
                 FrameKind::Values => self.values(&head, payload, batch),
-                FrameKind::Returned => self.returned(&head),
+                FrameKind::Returned => self.returned(&head, batch),
                 FrameKind::Setup
                 | FrameKind::Task
                 | FrameKind::Run
@@ -134,6 +136,7 @@ impl Slot {
         values.marks.iter_mut().for_each(|mark| mark.wall_ns = mark.wall_ns.min(age));
         values.started_us = values.started_us.min(micros(SystemTime::now()));
         let limits = &self.shared.spec.limits;
+        values.peak_memory = values.peak_memory.min(limits.memory);
         let ends = values.marks.iter().map(|mark| mark.end);
         let starts = std::iter::once(0).chain(ends.clone());
         if starts.zip(ends).any(|(start, end)| u64::from(end - start) > limits.max_result) {
@@ -174,7 +177,7 @@ impl Slot {
             return false;
         }
         let Some(mut task) = seat.flight.finish(head.ticket) else { return false };
-        clamp(seat, &mut report);
+        clamp(seat, &mut report, &self.shared.spec.limits);
         let size = report.result.as_ref().map_or(0, |value| value.bytes.len());
         seat.account_cpu(report.usage.wall, report.usage.cpu, size, &self.shared);
         task.attempts += 1;
@@ -199,10 +202,19 @@ impl Slot {
         true
     }
 
-    fn returned(&mut self, head: &Head) -> bool {
+    fn returned(&mut self, head: &Head, batch: &mut Batch) -> bool {
         let Some(seat) = self.seat.as_mut() else { return false };
         match seat.flight.returned(head.ticket) {
-            Some(Some(task)) => self.backlog.push_front(Load::One(task)),
+            // It had begun as it was asked for, and saw that in time: that
+            // happens, but not over and over to the same one.
+            Some(Some(mut task)) => match stray(&mut task) {
+                None => self.backlog.push_front(Load::One(task)),
+                Some(failure) => {
+                    let (job, position, outcome) = task.fail(failure);
+                    batch.add(job, position, outcome);
+                    return false;
+                }
+            },
             Some(None) => {}
             None => return false,
         }
@@ -221,13 +233,12 @@ impl Slot {
     }
 }
 
-/// A result, tail or message over its limit cannot come from an honest worker.
+/// A result or a tail over its limit cannot come from an honest worker.
 fn within_limits(report: &TaskReport, shared: &Shared) -> bool {
     let limits = &shared.spec.limits;
-    let tail = limits.max_captured.max(limits.max_result);
     let value = report.result.as_ref().map_or(0, |value| value.bytes.len() as u64);
     value <= limits.max_result
-        && report.captured.stdout.len() as u64 <= tail
+        && report.captured.stdout.len() as u64 <= limits.max_captured
         && report.captured.stderr.len() as u64 <= limits.max_captured
 }
 
@@ -235,9 +246,13 @@ fn micros(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX))
 }
 
-/// Times cannot be longer than the worker is old, nor starts in the future.
-fn clamp(seat: &Seat, report: &mut TaskReport) {
+/// Times cannot be longer than the worker is old, nor starts in the future,
+/// and no task gets more than its limits.
+fn clamp(seat: &Seat, report: &mut TaskReport, limits: &Limits) {
     let age = seat.age();
+    let usage = &mut report.usage;
+    usage.peak_memory = usage.peak_memory.min(limits.memory);
+    usage.fuel = usage.fuel.zip(limits.fuel).map(|(used, most)| used.min(most));
     report.started = report.started.min(SystemTime::now());
     report.usage.wall = report.usage.wall.min(age);
     report.usage.cpu = report.usage.cpu.min(age.saturating_mul(2));

@@ -5,6 +5,8 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 use crate::error::Error;
+use crate::error::Told;
+use crate::error::is_scarcity;
 use crate::pool::Shared;
 use crate::pool::credit::Credit;
 use crate::pool::link::Link;
@@ -48,20 +50,28 @@ pub(super) enum NoWorker {
     Refused(Error),
     /// It died on the way; another may do better.
     Died(String),
+    /// The system has no more to give: one worker less may have to do.
+    Scarce(String),
+}
+
+impl NoWorker {
+    /// What could not be had on the way to a worker.
+    fn without(what: &str) -> impl FnOnce(io::Error) -> Self {
+        move |error| {
+            let words = format!("{what}: {}", Told(&error));
+            if is_scarcity(&error) { Self::Scarce(words) } else { Self::Died(words) }
+        }
+    }
 }
 
 impl Seat {
     /// Starts a worker and waits until it takes tasks.
     pub(super) fn start(shared: &Shared, slot: u32) -> Result<Self, NoWorker> {
-        let died = |what: &str| {
-            let what = what.to_owned();
-            move |error: io::Error| NoWorker::Died(format!("{what}: {error}"))
-        };
         let (page, page_file) =
-            Page::create(shared.spec.limits.max_captured).map_err(died("cannot make shared memory"))?;
-        let scratch = scratch(shared).map_err(died("cannot make a scratch directory"))?;
+            Page::create(shared.spec.limits.max_captured).map_err(NoWorker::without("cannot make shared memory"))?;
+        let scratch = scratch(shared).map_err(NoWorker::without("cannot make a scratch directory"))?;
         let mut process = Process::spawn(&shared.options.worker)
-            .map_err(|error| NoWorker::Died(format!("cannot start {}: {error}", shared.options.worker.display())))?;
+            .map_err(|error| NoWorker::without(&format!("cannot start {}", shared.options.worker.display()))(error))?;
         let setup = Setup::Run(Box::new(RunSetup {
             host: std::process::id() as i32,
             sandbox: shared.options.sandbox,
@@ -80,11 +90,12 @@ impl Seat {
                 let ready = check_ready(&payload)?;
                 // Workers on one system are alike: the first tells.
                 let _told = shared.missing.set(ready.missing);
+                process.locked_in();
             }
             Ok(Some((head, payload))) if head.kind == FrameKind::Refused => return Err(refused(&payload)),
             other => return Err(NoWorker::Died(last_words(&mut process, other.err()))),
         }
-        process.set_nonblocking().map_err(died("cannot set up a worker's socket"))?;
+        process.set_nonblocking().map_err(NoWorker::without("cannot set up a worker's socket"))?;
         let link = Link::new(process.take_decoder(), shared.frame_limit());
         let born = now_ns();
         Ok(Self {
@@ -148,6 +159,7 @@ fn refused(payload: &[u8]) -> NoWorker {
     match serde_json::from_slice::<Refusal>(payload) {
         Ok(refusal) if refusal.cause == RefusalCause::Module => NoWorker::Refused(Error::Module(refusal.message)),
         Ok(refusal) if refusal.cause == RefusalCause::Stale => NoWorker::Refused(Error::Stale(refusal.message)),
+        Ok(refusal) if refusal.cause == RefusalCause::Scarce => NoWorker::Scarce(refusal.message),
         Ok(refusal) => NoWorker::Refused(Error::Workers(refusal.message)),
         Err(error) => NoWorker::Died(format!("bad refusal of a worker: {error}")),
     }

@@ -90,7 +90,7 @@ impl BytesCall {
         let pointer = self.allocate(live, length)?;
         let at = pointer as u32 as usize;
         if memory.write(&mut live.store, at, &item).is_err() || (pointer == 0 && length > 0) {
-            let refused = live.store.data().meter.just_refused();
+            let refused = live.store.data().meter.just_refused().is_some();
             return Err(if refused {
                 trap::finish(trap::out_of_memory(&live.store.data().meter), live.store.data(), Phase::Task)
             } else {

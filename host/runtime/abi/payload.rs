@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
 use crate::limits::Limits;
-use crate::outcome::{Failure, Form, Kind};
+use crate::outcome::{Failure, Form, JsonText, Kind};
 use crate::runtime::trap;
 use crate::value::ValueError;
 use crate::value::json::{compact, item_text, write_string};
@@ -108,11 +108,13 @@ pub fn guest_error(bytes: &[u8], result: &ResultAs) -> Failure {
     let text = String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_MESSAGE)]);
     let message = if text.is_empty() { "the task failed without a message".to_owned() } else { text.into_owned() };
     Failure::new(Kind::Error, message).with(|detail| {
-        if bytes.len() <= MAX_VALUE && *result == ResultAs::Json {
-            detail.value = serde_json::from_slice(bytes).ok();
+        if bytes.len() > MAX_VALUE {
+            return;
         }
-        if detail.value.is_none() && bytes.len() <= MAX_VALUE {
-            detail.value = Some(String::from_utf8_lossy(bytes).into_owned().into());
+        let mut text = Vec::new();
+        if *result != ResultAs::Json || compact(bytes, &mut text).is_err() {
+            write_string(&String::from_utf8_lossy(bytes), &mut text);
         }
+        detail.value = String::from_utf8(text).ok().and_then(JsonText::new);
     })
 }

@@ -2,7 +2,7 @@
 
 use super::{Bench, command, core, exact, load, must_load, program, refusal, spec};
 use crate::limits::Isolation;
-use crate::outcome::{Form, Kind};
+use crate::outcome::{Form, JsonText, Kind};
 use crate::runtime::TaskInput;
 use crate::wire::message::{Abi, Encode, ItemAs, ItemForm, ResultAs, Spread, TaskSpec};
 use crate::wire::page::Stream;
@@ -108,7 +108,7 @@ fn the_error_bit_makes_an_error_outcome() {
     let mut bench = must_load(ECHO, bytes(ResultAs::Text));
     let failure = bench.failure(r#""Eoops""#);
     assert_eq!((failure.kind, failure.message.as_str()), (Kind::Error, "Eoops"));
-    assert_eq!(failure.detail.value, Some("Eoops".into()));
+    assert_eq!(failure.detail.value, JsonText::new("\"Eoops\""));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 mod abi;
 mod limits;
 mod modules;
+mod spec;
 mod wasi;
 
 use std::io::{Seek, Write};

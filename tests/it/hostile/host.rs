@@ -99,52 +99,50 @@ fn a_full_disk_is_an_error_and_no_file() {
     assert_eq!(output.status.code(), Some(4), "{output:?}");
 }
 
-#[test]
-fn odd_options_are_wrong_usage() {
-    let arena = Arena::new();
-    for options in [
-        &["-j", "-1"][..],
-        &["-j", "0"],
-        &["-j", "1000000000"],
-        &["-j", "many"],
-        &["--timeout", "0"],
-        &["--timeout", "NaN"],
-        &["--timeout", "1e300"],
-        &["--timeout", "-1s"],
-        &["--memory", "1XB"],
-        &["--memory", "-1"],
-        &["--memory", "99999999999999999999TiB"],
-        &["--stack", "0"],
-        &["--stack", "1TiB"],
-        &["--chunksize", "0"],
-        &["--window", "0"],
-        &["--fuel", "-3"],
-        &["--env", "=x"],
-        &["--dir", ""],
-        &["--only", "3-1"],
-        &["--only", "x"],
-        &["-W", "everything"],
-        &["--sandbox", "maybe"],
-        &["--output", "\u{1b}[31m"],
-        &["--\u{1b}[31m"],
-        &["--retry-on", "sometimes"],
-    ] {
-        let ran = arena.attack("F05", &[&["run", "square.wat", "--map", "[1]"], options].concat());
-        assert_eq!((ran.code, ran.out.as_str()), (Some(2), ""), "{options:?}: {}", ran.err);
-    }
-    arena.write("ü \u{1f980}.wat", r#"(module (func (export "run") (param i32) (result i32) (local.get 0)))"#);
-    let ran = arena.attack("F05", &["run", "ü \u{1f980}.wat", "--map", "[5]"]);
-    assert_eq!(ran.out, "[5]\n", "{}", ran.err);
+/// Takes the compiler a second or two.
+fn slow_to_compile() -> String {
+    let locals = 250;
+    let sums: String =
+        (0..locals).map(|n| format!("(local.set {n} (i32.add (local.get {n}) (i32.const 1)))")).collect();
+    let (open, close) = ("(loop ".repeat(220), "(br_if 0 (local.get 0)))".repeat(220));
+    format!(
+        r#"(module (func (export "slow") (local{}) {open} {sums} {close})
+        (func (export "run") (param i32) (result i32) (local.get 0)))"#,
+        " i32".repeat(locals)
+    )
 }
 
 #[test]
-fn a_cache_that_is_no_private_folder_is_not_used() {
-    let arena = Arena::new();
-    std::os::unix::fs::symlink(arena.path("tmp"), arena.path("cache")).unwrap();
-    let ran = arena.attack("F06", &["run", "square.wat", "--map", "[3]"]);
-    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "[9]\n"), "{}", ran.err);
-    std::fs::remove_file(arena.path("cache")).unwrap();
-    arena.write("cache", "a file");
-    let ran = arena.attack("F06", &["run", "square.wat", "--map", "[3]"]);
-    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "[9]\n"), "{}", ran.err);
+fn a_compile_worker_killed_by_others_is_started_once_more() {
+    for kills in [1, 100] {
+        let arena = Arena::new();
+        arena.write("slow.wat", slow_to_compile());
+        let mut killed = Vec::new();
+        let kill = |host: &Child| {
+            // Each as soon as it works.
+            if let Some(worker) = workers_of(host).last()
+                && killed.len() < kills
+                && !killed.contains(worker)
+                && ticks(*worker) > 5
+            {
+                killed.push(*worker);
+                send("KILL", *worker);
+            }
+        };
+        let line = ["run", "slow.wat", "--map", "[7]", "--invoke", "run", "-j1"];
+        let ran = arena.attack_with("A13", &line, b"", kill);
+        if kills == 1 {
+            assert_eq!((killed.len(), ran.code, ran.out.as_str()), (1, Some(0), "[7]\n"), "{}", ran.err);
+        } else {
+            assert_eq!((killed.len(), ran.code, ran.out.as_str()), (2, Some(3), ""), "{}", ran.err);
+            assert!(ran.err.contains("killed twice") && ran.err.contains("--compile-memory"), "{}", ran.err);
+        }
+    }
+}
+
+/// Processor time that a process has spent by itself, in hundredths of a
+/// second.
+fn ticks(pid: i32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.split_whitespace().nth(13).and_then(|text| text.parse().ok()).unwrap_or(0)
 }

@@ -2,8 +2,12 @@
 //! every run it is asserted that the host lived, kept its memory, ended its
 //! workers, left no temporary file and put no control character anywhere.
 
+mod cases;
+mod components;
+mod edges;
 mod execution;
 mod host;
+mod interfaces;
 mod modules;
 mod random;
 mod rows;
@@ -13,7 +17,7 @@ mod wasi;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::PathBuf;
-use std::process::{Child, ExitStatus, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -37,16 +41,16 @@ const CODES: [i32; 8] = [0, 1, 2, 3, 4, 129, 130, 143];
 
 /// What a hostile run came to.
 #[derive(Debug)]
-struct Attacked {
-    code: Option<i32>,
-    out: String,
-    err: String,
-    took: Duration,
+pub struct Attacked {
+    pub code: Option<i32>,
+    pub out: String,
+    pub err: String,
+    pub took: Duration,
 }
 
 impl Attacked {
     /// The outcomes of `--output records`.
-    fn records(&self) -> Vec<Value> {
+    pub fn records(&self) -> Vec<Value> {
         self.out
             .lines()
             .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
@@ -55,38 +59,60 @@ impl Attacked {
 }
 
 /// A folder for hostile runs: its own cache and temporary files.
-struct Arena(Bench);
+pub struct Arena(pub Bench);
 
 impl Arena {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let bench = Bench::new();
         std::fs::create_dir(bench.path("tmp")).unwrap();
         Self(bench)
     }
 
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.0.path(name)
     }
 
-    fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
+    pub fn write(&self, name: &str, bytes: impl AsRef<[u8]>) {
         std::fs::write(self.path(name), bytes).unwrap();
     }
 
     /// Runs a command and checks all that must hold whatever it is.
     #[track_caller]
-    fn attack(&self, id: &str, line: &[&str]) -> Attacked {
+    pub fn attack(&self, id: &str, line: &[&str]) -> Attacked {
         self.attack_with(id, line, b"", |_| {})
     }
 
     /// The same with bytes on standard input, and something done to the host
     /// while it runs.
     #[track_caller]
-    fn attack_with(&self, id: &str, line: &[&str], stdin: &[u8], act: impl FnMut(&Child)) -> Attacked {
+    pub fn attack_with(&self, id: &str, line: &[&str], stdin: &[u8], act: impl FnMut(&Child)) -> Attacked {
         std::fs::write(self.path("stdin"), stdin).unwrap();
+        let mut command = self.command(line);
+        command.stdin(std::fs::File::open(self.path("stdin")).unwrap());
+        self.watch(id, command.spawn().unwrap(), act)
+    }
+
+    /// The same with what `feed` writes on standard input, until that fails
+    /// or is dropped.
+    #[track_caller]
+    fn attack_piped(&self, id: &str, line: &[&str], feed: impl FnOnce(ChildStdin) + Send + 'static) -> Attacked {
+        let mut child = self.command(line).stdin(Stdio::piped()).spawn().unwrap();
+        let stdin = child.stdin.take().unwrap();
+        let feeder = std::thread::spawn(move || feed(stdin));
+        let attacked = self.watch(id, child, |_| {});
+        feeder.join().unwrap_or_else(|_| panic!("{id}: the input was not read"));
+        attacked
+    }
+
+    fn command(&self, line: &[&str]) -> Command {
         let mut command = self.0.command(line);
         command.env("TMPDIR", self.path("tmp")).env("HOSTILE_SECRET", "do-not-tell");
-        command.stdin(std::fs::File::open(self.path("stdin")).unwrap());
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    #[track_caller]
+    fn watch(&self, id: &str, mut child: Child, act: impl FnMut(&Child)) -> Attacked {
         let out = drained(child.stdout.take().unwrap());
         let err = drained(child.stderr.take().unwrap());
         let started = Instant::now();
@@ -99,7 +125,7 @@ impl Arena {
         assert!(CODES.contains(&code), "{id}: exit code {code}: {attacked:?}");
         assert!(peak < MOST_MEMORY, "{id}: the host took {} MiB", peak >> 20);
         for (stream, text) in [("stdout", &attacked.out), ("stderr", &attacked.err)] {
-            let raw = text.chars().find(|char| *char != '\n' && is_hostile(*char));
+            let raw = text.chars().find(|char| *char != '\n' && wpool::escape::is_unsafe(*char));
             assert_eq!(raw, None, "{id}: raw on {stream}: {text:?}");
         }
         assert!(!attacked.err.contains("panicked"), "{id}: {}", attacked.err);
@@ -111,12 +137,7 @@ impl Arena {
     }
 }
 
-/// Characters that change a terminal, or what is read on it.
-fn is_hostile(char: char) -> bool {
-    char.is_control() || matches!(char, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-fn drained(mut stream: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
+pub fn drained(mut stream: impl Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         stream.read_to_end(&mut bytes).unwrap();
@@ -147,7 +168,7 @@ fn watched(child: &mut Child, id: &str, mut act: impl FnMut(&Child)) -> (ExitSta
 }
 
 /// The host's children, whichever thread started them.
-fn workers_of(child: &Child) -> Vec<i32> {
+pub fn workers_of(child: &Child) -> Vec<i32> {
     let Ok(threads) = std::fs::read_dir(format!("/proc/{}/task", child.id())) else { return Vec::new() };
     threads
         .filter_map(|thread| std::fs::read_to_string(thread.ok()?.path().join("children")).ok())
@@ -156,7 +177,7 @@ fn workers_of(child: &Child) -> Vec<i32> {
 }
 
 /// When a process was started: tells it from a later one of the same number.
-fn born(pid: i32) -> Option<String> {
+pub fn born(pid: i32) -> Option<String> {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     stat.rsplit(')').next()?.split_whitespace().nth(19).map(str::to_owned)
 }
@@ -170,65 +191,5 @@ fn assert_gone(id: &str, workers: &BTreeSet<(i32, String)>) {
         }
         assert!(started.elapsed() < GONE, "{id}: workers are left: {left:?}");
         std::thread::sleep(LOOK);
-    }
-}
-
-/// A guest of three items, of which the second is hostile.
-struct Guest {
-    /// The row of the table.
-    id: &'static str,
-    name: &'static str,
-    /// Imports, memories, functions.
-    fields: &'static str,
-    /// What item 1 does; without a `return`, its result is 41.
-    body: &'static str,
-    options: &'static [&'static str],
-    /// `KIND`, or `KIND:WORD` with the value, trap, code or limit's flag.
-    expected: &'static str,
-}
-
-impl Guest {
-    fn wat(&self) -> String {
-        format!(
-            "(module {} (func (export \"run\") (param $i i32) (result i32)
-               (if (i32.eq (local.get $i) (i32.const 1)) (then {}))
-               (i32.add (local.get $i) (i32.const 40))))",
-            self.fields, self.body
-        )
-    }
-
-    /// Runs it between two good items, which must be right and in order.
-    #[track_caller]
-    fn attacks(&self) -> Value {
-        let id = format!("{} {}", self.id, self.name);
-        let arena = Arena::new();
-        arena.write("guest.wat", self.wat());
-        let mut line = vec!["run", "guest.wat", "--map", "[0,1,2]", "--output", "records", "-j1"];
-        line.extend(["--stats-file", "stats.json", "--invoke", "run"]);
-        line.extend(self.options);
-        let ran = arena.attack(&id, &line);
-        let records = ran.records();
-        assert_eq!(records.len(), 3, "{id}: {ran:?}");
-        for (index, value) in [(0, 40), (2, 42)] {
-            assert_eq!(records[index]["index"], index, "{id}");
-            assert_eq!(records[index]["value"], value, "{id}: {}", records[index]);
-        }
-        let record = &records[1];
-        let (kind, word) = self.expected.split_once(':').unwrap_or((self.expected, ""));
-        assert_eq!(record["kind"], kind, "{id}: {record}");
-        assert_eq!(ran.code, Some(i32::from(kind != "ok")), "{id}");
-        let detail = &record["error"]["detail"];
-        let found = match kind {
-            "ok" => &record["value"],
-            "trap" => &detail["trap"],
-            "exit" => &detail["code"],
-            _ => &detail["limit"]["flag"],
-        };
-        assert!(word.is_empty() || found.to_string().trim_matches('"') == word, "{id}: {record}");
-        let stats: Value = serde_json::from_str(&arena.0.read("stats.json")).unwrap();
-        let died = stats["stats"]["workers"]["died"].as_u64().unwrap();
-        let keeps = self.options.contains(&"trap") && self.id != "C01";
-        assert_eq!(died, u64::from(kind == "timeout" && !keeps), "{id}: {stats}");
-        record.clone()
     }
 }

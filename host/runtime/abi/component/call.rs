@@ -7,7 +7,7 @@ use wasmtime::component::{ComponentExportIndex, ComponentNamedList, Lift, Lower,
 
 use crate::describe::Function;
 use crate::limits::Limits;
-use crate::outcome::{Failure, Form, Kind};
+use crate::outcome::{Failure, Form, JsonText, Kind};
 use crate::runtime::abi::component::Live;
 use crate::runtime::abi::component::blob::Blob;
 use crate::runtime::abi::component::flat::{Arg, Args, MAX_FLAT, Scalar, scalar_size};
@@ -267,7 +267,7 @@ impl FunctionCall {
             _ => String::from_utf8_lossy(&json[..json.len().min(MAX_MESSAGE)]).into_owned(),
         };
         Failure::new(Kind::Error, message).with(|detail| {
-            detail.value = written.ok().and_then(|()| serde_json::from_slice(&json).ok());
+            detail.value = written.ok().and_then(|()| JsonText::new(String::from_utf8(json).ok()?));
         })
     }
 }

@@ -16,7 +16,7 @@ use crate::runtime::describe_component::grant;
 use crate::runtime::deterministic::VirtualClock;
 use crate::runtime::state::State;
 use crate::runtime::trap::HostStop;
-use crate::runtime::wasi::{Grants, MAX_HANDLES, Recipe};
+use crate::runtime::wasi::{Grants, Recipe};
 use crate::wire::message::{Refusal, RunSetup};
 
 /// Interfaces in the version that the engine's WASI defines.
@@ -55,19 +55,17 @@ impl State<Wasi> {
     /// The context; one that grants nothing where there is no recipe.
     fn made(&mut self) -> &mut Made {
         self.wasi.made.get_or_insert_with(|| {
+            let mut table = ResourceTable::new();
             let (context, clock) = match &self.wasi.recipe {
-                Some(recipe) => recipe.grants.context(&self.console, &recipe.args, recipe.index),
+                Some(recipe) => {
+                    table.set_max_capacity(recipe.grants.handles());
+                    recipe.grants.context(&self.console, &recipe.args, recipe.index)
+                }
                 None => (WasiCtxBuilder::new().build(), None),
             };
-            Box::new(Made { context, table: table(), clock })
+            Box::new(Made { context, table, clock })
         })
     }
-}
-
-fn table() -> ResourceTable {
-    let mut table = ResourceTable::new();
-    table.set_max_capacity(MAX_HANDLES);
-    table
 }
 
 impl WasiView for ComponentState {

@@ -30,8 +30,9 @@ use crate::runtime::abi::component::link::{ComponentState, Wasi};
 use crate::runtime::abi::payload::bad_output;
 use crate::runtime::console::Console;
 use crate::runtime::describe_component::is_run;
+use crate::runtime::engine::refused;
 use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
-use crate::runtime::state::State;
+use crate::runtime::state::{Room, State};
 use crate::runtime::threads;
 use crate::runtime::trap::{self, HostStop, Phase};
 use crate::runtime::wasi::{Grants, Recipe};
@@ -50,6 +51,7 @@ pub struct ComponentGuest {
     wasi: bool,
     reuse: bool,
     limits: Arc<Limits>,
+    room: Room,
     ticks: Option<u64>,
     hostcall_fuel: usize,
     page: Arc<Page>,
@@ -123,7 +125,7 @@ impl ComponentGuest {
     ) -> Result<Self, Refusal> {
         let component = open(engine, artifact)?;
         let image = component.initialize_copy_on_write_image();
-        image.map_err(|error| Refusal::machine(format!("cannot prepare the component's memory: {error:#}")))?;
+        image.map_err(|error| refused("cannot prepare the component's memory", &error))?;
         let task = &setup.task;
         let linker = link::linker(&component, &grants, setup)?;
         let pre = linker.instantiate_pre(&component).map_err(link::unlinkable)?;
@@ -142,6 +144,7 @@ impl ComponentGuest {
             ticks: threads::epoch_timeout(limits).map(threads::ticks),
             hostcall_fuel: usize::try_from(largest).unwrap_or(usize::MAX),
             limits: Arc::new(limits.clone()),
+            room: Room::new(limits.memory, setup.description.needs),
             console: Arc::new(Console::new(Arc::clone(&page), limits.max_result)),
             page,
             grants,
@@ -231,7 +234,7 @@ impl ComponentGuest {
         } else {
             Wasi::default()
         };
-        let state = State::new(self.limits.memory, &self.page, &self.console, wasi);
+        let state = State::new(self.room, &self.page, &self.console, wasi);
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.meter);
         store.set_hostcall_fuel(self.hostcall_fuel);
@@ -292,7 +295,7 @@ fn open(engine: &Engine, mut artifact: File) -> Result<Component, Refusal> {
     mapped.or_else(|_| {
         let mut bytes = Vec::new();
         let read = artifact.rewind().and_then(|()| artifact.read_to_end(&mut bytes));
-        read.map_err(|error| Refusal::machine(format!("cannot read the artifact: {error}")))?;
+        read.map_err(|error| Refusal::denied("cannot read the artifact", &error))?;
         // SAFETY: as above.
         unsafe { Component::deserialize(engine, bytes) }.map_err(|error| stale_or_refused(&error))
     })

@@ -9,6 +9,7 @@ use crate::capabilities::{Access, Capabilities, DirGrant};
 use crate::describe::Description;
 use crate::describe::Grant;
 use crate::limits::{Features, SandboxMode, TimeoutMode};
+use crate::outcome::JsonText;
 use crate::runtime::componentize::{componentize, is_core_form};
 use crate::runtime::describe_component::describe;
 use crate::runtime::engine::{EngineSpec, Role};
@@ -203,10 +204,10 @@ fn records_options_and_lists_pass_through_dynamic_values() {
 fn an_err_is_the_tasks_own_failure() {
     let failed = failure("checked-text", "\"\"");
     assert_eq!((failed.kind, failed.message.as_str()), (Kind::Error, "nothing to do"));
-    assert_eq!(failed.detail.value, Some("nothing to do".into()));
+    assert_eq!(failed.detail.value, JsonText::new("\"nothing to do\""));
     assert_eq!(failure("checked-bytes", "[]").message, "nothing to do");
     let failed = failure("divide", "[7,0]");
-    assert_eq!((failed.kind, failed.message.as_str(), failed.detail.value), (Kind::Error, "7", Some(7.into())));
+    assert_eq!((failed.kind, failed.message.as_str(), failed.detail.value), (Kind::Error, "7", JsonText::new("7")));
 }
 
 #[test]
