@@ -84,6 +84,19 @@ impl Error {
         }
     }
 
+    /// An error that says the same, of one that others hold too.
+    #[must_use]
+    pub fn like(&self) -> Self {
+        let text = self.to_string();
+        match self {
+            Self::Usage(_) => Self::Usage(text),
+            Self::Module(_) | Self::ModuleFile { .. } => Self::Module(text),
+            Self::Workers(_) | Self::Io { .. } => Self::Workers(text),
+            Self::Stale(_) => Self::Stale(text),
+            Self::Input(_) => Self::Input(text),
+        }
+    }
+
     /// An [`Error::Io`], for `map_err`.
     pub fn io(what: impl Into<String>) -> impl FnOnce(io::Error) -> Self {
         let what = what.into();

@@ -2,26 +2,39 @@
 //! a sandbox of its own: Python's `multiprocessing.Pool` for code that nobody
 //! trusts.
 //!
-//! A program that embeds the pool is its own worker binary, so it calls
-//! [`worker::run_if_requested`] first. A module is compiled by a worker
-//! ([`pool::compile::prepare`]), the pool is started on the artifact
-//! ([`pool::Pool::start`]), and [`pool::Pool::outcomes`] gives one
-//! [`outcome::Outcome`] for each item, in order.
+//! [`Pool`] has Python's calls, over the functions of one [`Module`]. A program
+//! that embeds it is its own worker binary, so it calls
+//! [`worker::run_if_requested`] first.
 //!
-//! ```no_run
-//! use wpool::pool::compile::{CompileOptions, prepare};
-//! use wpool::pool::module::Module;
+//! ```standalone_crate
+//! use wpool::{AsyncResult, CallError, Module, Pool};
 //!
-//! # fn main() -> Result<(), wpool::error::Error> {
-//! if wpool::worker::run_if_requested().is_some() {
-//!     return Ok(());
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     if wpool::worker::run_if_requested().is_some() {
+//!         return Ok(());
+//!     }
+//!     let tasks = r#"(module
+//!         (func (export "square") (param i64) (result i64) (i64.mul (local.get 0) (local.get 0)))
+//!         (func (export "divide") (param i64 i64) (result i64) (i64.div_s (local.get 0) (local.get 1))))"#;
+//!     let pool = Pool::builder(Module::from_bytes("tasks.wat", tasks)?).processes(2).no_cache().build()?;
+//!
+//!     let squares: Vec<u64> = pool.map("square", [1, 2, 3, 4])?;
+//!     assert_eq!(squares, [1, 4, 9, 16]);
+//!
+//!     let later: AsyncResult<i64> = pool.apply_async("divide", (84, 2))?;
+//!     assert_eq!(later.get()?, 42);
+//!
+//!     // A failure is one item's, with everything known about it.
+//!     let results: Vec<Result<i64, CallError>> = pool.imap("square", 0..3)?.collect();
+//!     assert!(results.iter().all(Result::is_ok));
+//!     let error = pool.starmap::<i64, _>("divide", [(1, 1), (1, 0)]).unwrap_err();
+//!     assert_eq!(error.task().map(|task| task.index), Some(1));
+//!     Ok(())
 //! }
-//! let module = Module::from_file("tasks.wasm")?;
-//! let artifact = prepare(&module, &CompileOptions::default(), &mut |_elapsed| {})?;
-//! println!("{} functions", artifact.description.functions.len());
-//! # Ok(())
-//! # }
 //! ```
+//!
+//! Below are the parts: [`pool`] is the engine that the command runs on, with
+//! items and outcomes as they are.
 //!
 //! Outcome kinds have stable names:
 //!
@@ -32,6 +45,7 @@
 //! assert_eq!(Kind::WorkerCrashed.to_string(), "worker-crashed");
 //! ```
 
+pub mod api;
 pub mod capabilities;
 pub mod cli;
 pub mod describe;
@@ -48,3 +62,12 @@ pub mod scan;
 pub mod value;
 pub mod wire;
 pub mod worker;
+
+pub use crate::api::{AsyncResult, CallError, CallOptions, Pool, PoolBuilder, Results, Stats, TaskError, cpu_count};
+pub use crate::capabilities::Capabilities;
+pub use crate::error::Error;
+pub use crate::limits::{Isolation, Limits};
+pub use crate::outcome::{Kind, Outcome};
+pub use crate::pool::module::Module;
+pub use crate::pool::{Chunksize, Outcomes};
+pub use crate::wire::message::ResultAs;

@@ -429,6 +429,7 @@ impl Outcome {
             Ok(value) => value.bytes.len(),
             Err(failure) => failure.weight(),
         };
-        size_of::<Self>() + value + self.captured.stdout.len() + self.captured.stderr.len()
+        let kept = self.tag.as_ref().and_then(|tag| tag.item.as_ref()).map_or(0, Bytes::len);
+        size_of::<Self>() + value + kept + self.captured.stdout.len() + self.captured.stderr.len()
     }
 }

@@ -147,7 +147,7 @@ pub fn spec(abi: Abi) -> TaskSpec {
         isolation: Isolation::Fresh,
         features: Features::default(),
         stub_imports: false,
-        targets: vec![Target { abi, interface: None, name: "run".to_owned() }],
+        targets: vec![Target { abi, interface: None, name: "run".to_owned(), spread: None }],
         spread: Spread::One,
         with: Vec::new(),
         argv: Vec::new(),

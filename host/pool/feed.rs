@@ -1,7 +1,9 @@
 //! The feeder: one thread per job that pulls items lazily, cuts them into
 //! chunks and sends them to the slots' queue, as far as the budget allows.
 
+use std::any::Any;
 use std::num::NonZeroUsize;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -21,6 +23,33 @@ pub enum Chunksize {
     Auto,
     /// This many items, the last chunk excepted.
     Fixed(NonZeroUsize),
+}
+
+impl Chunksize {
+    /// What `Pool.map` of Python's `multiprocessing` would send together: a
+    /// quarter of each worker's share, rounded up.
+    ///
+    /// ```
+    /// use std::num::NonZeroUsize;
+    /// use wpool::Chunksize;
+    ///
+    /// let four = NonZeroUsize::new(4).unwrap();
+    /// assert_eq!(Chunksize::python(100, four).items(), Some(7));
+    /// ```
+    #[must_use]
+    pub fn python(items: usize, processes: NonZeroUsize) -> Self {
+        let chunks = processes.get().saturating_mul(4);
+        NonZeroUsize::new(items.div_ceil(chunks)).map_or(Self::Auto, Self::Fixed)
+    }
+
+    /// The number of items, where it is fixed.
+    #[must_use]
+    pub fn items(self) -> Option<usize> {
+        match self {
+            Self::Auto => None,
+            Self::Fixed(items) => Some(items.get()),
+        }
+    }
 }
 
 /// Time of all tasks of an automatic chunk, in nanoseconds.
@@ -50,7 +79,7 @@ pub enum Rest {
 }
 
 /// Pulls `items` until they end or the job is stopped; a permit comes before
-/// each pull.
+/// each pull. Items that panic end with a failure of the next position.
 pub(crate) fn feed<S: Supply>(
     shared: &Shared,
     job: &Arc<Job>,
@@ -58,14 +87,14 @@ pub(crate) fn feed<S: Supply>(
     chunksize: Chunksize,
 ) {
     shared.feeders().push(Arc::clone(job));
-    let mut feeder = Feeder { shared, job, permits: 0, chunksize, open: true };
-    while !job.leaves_rest() && feeder.reserve() {
-        let Some(item) = items.next() else { break };
-        let Some(position) = job.claim() else { break };
-        feeder.take(item, position);
-        if !feeder.open && !job.is_stopped() {
-            break;
-        }
+    // After the list has it: the end either sees the job or is seen.
+    if shared.is_terminated() {
+        job.end_with_pool();
+    }
+    let mut feeder = Feeder { shared, job, permits: 0, chunksize, open: true, at: None };
+    let pulled = catch_unwind(AssertUnwindSafe(|| feeder.pull(&mut items)));
+    if let Err(panic) = pulled {
+        feeder.fail(panic.as_ref());
     }
     feeder.send();
     shared.feeders().retain(|other| !Arc::ptr_eq(other, job));
@@ -79,9 +108,36 @@ struct Feeder<'a> {
     permits: usize,
     chunksize: Chunksize,
     open: bool,
+    /// Position of the item that is being taken.
+    at: Option<u64>,
 }
 
 impl Feeder<'_> {
+    fn pull<S: Supply>(&mut self, items: &mut impl Iterator<Item = S>) {
+        while !self.job.leaves_rest() && self.reserve() {
+            let Some(item) = items.next() else { break };
+            let Some(position) = self.job.claim() else { break };
+            self.at = Some(position);
+            self.take(item, position);
+            self.at = None;
+            if !self.open && !self.job.is_stopped() {
+                break;
+            }
+        }
+    }
+
+    /// The input panicked, or the item that was being taken.
+    fn fail(&mut self, panic: &(dyn Any + Send)) {
+        self.job.gathering().mend();
+        let Some(position) = self.at.take().or_else(|| self.job.claim()) else { return };
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let failure = Failure::new(Kind::BadInput, format!("the input panicked: {}", text.unwrap_or("no message")));
+        let item = Item { index: position, body: Err(failure), tag: None };
+        let none = task(self.shared, self.job, item, position);
+        debug_assert!(none.is_none(), "what failed is no task");
+    }
+
     /// Makes sure of a permit for the next item; sends what is gathered
     /// before it would wait for one.
     fn reserve(&mut self) -> bool {

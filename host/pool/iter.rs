@@ -24,6 +24,8 @@ pub struct Outcomes {
     current: Option<Cursor>,
     owed: usize,
     done: bool,
+    /// Somebody else reads the job.
+    leave: bool,
 }
 
 /// Nothing became due in time.
@@ -33,7 +35,7 @@ pub struct TimedOut;
 
 impl Outcomes {
     pub(crate) fn new(job: Arc<Job>, shared: Arc<Shared>) -> Self {
-        Self { job, shared, ready: VecDeque::new(), current: None, owed: 0, done: false }
+        Self { job, shared, ready: VecDeque::new(), current: None, owed: 0, done: false, leave: false }
     }
 
     /// The next outcome, waited for at most `timeout`; `None` after the last.
@@ -48,6 +50,34 @@ impl Outcomes {
     #[must_use]
     pub fn is_ready(&self) -> bool {
         self.current.as_ref().is_some_and(|cursor| !cursor.is_empty()) || !self.ready.is_empty()
+    }
+
+    /// Waits until the next outcome, or the end, is at hand, for at most
+    /// `timeout`; whether it is.
+    pub fn wait_ready(&mut self, timeout: Duration) -> bool {
+        if self.done || self.is_ready() {
+            return true;
+        }
+        self.finish_current();
+        self.release();
+        self.done = !self.job.collect(&mut self.ready, Instant::now().checked_add(timeout));
+        self.done || !self.ready.is_empty()
+    }
+
+    /// The job's first failure to come, by position.
+    pub(crate) fn first_failure(&self) -> Option<u64> {
+        self.job.first_failure()
+    }
+
+    /// Leaves the job to itself.
+    pub(crate) fn into_job(mut self) -> Arc<Job> {
+        self.leave = true;
+        Arc::clone(&self.job)
+    }
+
+    /// The job itself.
+    pub(crate) fn job(&self) -> &Arc<Job> {
+        &self.job
     }
 
     fn take(&mut self, until: Option<Instant>) -> Result<Option<Outcome>, TimedOut> {
@@ -164,6 +194,9 @@ impl std::iter::FusedIterator for Outcomes {}
 
 impl Drop for Outcomes {
     fn drop(&mut self) {
+        if self.leave {
+            return;
+        }
         if !self.done {
             self.cancel();
         }
@@ -179,6 +212,10 @@ pub struct JobHandle {
 }
 
 impl JobHandle {
+    pub(crate) fn new(job: Arc<Job>, shared: Arc<Shared>) -> Self {
+        Self { job, shared }
+    }
+
     /// As [`Outcomes::stop`].
     pub fn stop(&self) {
         self.job.stop();

@@ -2,9 +2,10 @@
 //! reader of its outcomes share.
 
 use std::collections::VecDeque;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::outcome::Outcome;
 use crate::pool::budget::Budget;
@@ -22,6 +23,33 @@ const WORTH_WAKING: usize = 256;
 
 /// Bit of `issued` that ends it.
 const SEALED: u64 = 1 << 63;
+
+/// Told once, when the last outcome of a job has arrived or nobody waits for
+/// it any more. On a slot's thread: it neither waits nor panics.
+pub trait Finale: Send + Sync + fmt::Debug {
+    /// The job is complete.
+    fn complete(&self);
+}
+
+/// What a job is beside its items.
+#[derive(Debug, Default)]
+pub struct Terms {
+    /// Position of the function in the set-up's targets.
+    pub function: u16,
+    /// What becomes of unread items when the job is stopped.
+    pub rest: Rest,
+    /// Wall time of each task, where that is less than the pool's.
+    pub timeout: Option<Duration>,
+    /// Failed items come back with their outcome, small ones at least.
+    pub keep_input: bool,
+    /// Outcomes are kept whatever they weigh, because they are wanted all at
+    /// once.
+    pub hoard: bool,
+    /// Who is told of the end.
+    pub finale: Option<Arc<dyn Finale>>,
+    /// Who is told every outcome.
+    pub observer: Option<Observer>,
+}
 
 /// Is told every outcome as soon as it is known, on the thread that knows it:
 /// in the order in which items finish.
@@ -42,8 +70,8 @@ impl Observer {
     }
 }
 
-impl std::fmt::Debug for Observer {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Observer")
     }
 }
@@ -55,6 +83,13 @@ pub struct Job {
     pub budget: Budget,
     /// Position of the function in the set-up's targets.
     pub function: u16,
+    /// Wall time of each task, where that is less than the pool's.
+    pub timeout: Option<Duration>,
+    /// Failed items come back with their outcome.
+    pub keep_input: bool,
+    finale: Option<Arc<dyn Finale>>,
+    /// Slots read whatever the undelivered outcomes weigh.
+    hoards: AtomicBool,
     /// The chunk that the feeder has not sent yet; here, because the feeder
     /// may wait for input while a slot starves, or the job is stopped.
     gathering: Mutex<Gathering>,
@@ -78,9 +113,27 @@ struct Inbox {
     held: usize,
     /// How many items there are, once the feeder knows.
     total: Option<u64>,
+    /// Outcomes that have come.
+    arrived: u64,
+    /// Position of the first failure to come.
+    failed: Option<u64>,
+    /// All outcomes have come, or none are taken any more.
+    complete: bool,
+    /// Ended before its outcomes came: what comes now is dropped.
+    given_up: bool,
+    /// Ended before its input did.
+    cut: bool,
     delivered: u64,
     /// The reader waits.
     waiting: bool,
+}
+
+/// What came of putting outcomes into the inbox.
+struct Put {
+    /// How many are here, if the reader waits for what is ready now.
+    awaited: Option<usize>,
+    /// All have come now.
+    completes: bool,
 }
 
 impl Inbox {
@@ -89,20 +142,31 @@ impl Inbox {
     }
 
     fn is_done(&self) -> bool {
-        self.total == Some(self.delivered)
+        self.given_up || self.total == Some(self.delivered)
+    }
+
+    /// Whether the job became complete just now.
+    fn completes(&mut self) -> bool {
+        let complete = !self.complete && self.total == Some(self.arrived);
+        self.complete |= complete;
+        complete
     }
 }
 
 impl Job {
     /// A job whose reader gets outcomes in order or as they come.
     #[must_use]
-    pub fn new(budget: Budget, ordered: bool, function: u16, rest: Rest) -> Self {
+    pub fn new(budget: Budget, ordered: bool, terms: Terms) -> Self {
         Self {
             budget,
-            function,
+            function: terms.function,
+            timeout: terms.timeout,
+            keep_input: terms.keep_input,
+            finale: terms.finale,
+            hoards: AtomicBool::new(terms.hoard),
             gathering: Mutex::default(),
-            rest,
-            observer: None,
+            rest: terms.rest,
+            observer: terms.observer,
             issued: AtomicU64::new(0),
             inbox: Mutex::new(Inbox { ordered, ..Inbox::default() }),
             arrived: Condvar::new(),
@@ -110,12 +174,6 @@ impl Job {
             stopped: AtomicBool::new(false),
             killed: AtomicBool::new(false),
         }
-    }
-
-    /// The same job, observed.
-    #[must_use]
-    pub fn observed(self, observer: Option<Observer>) -> Self {
-        Self { observer, ..self }
     }
 
     fn inbox(&self) -> std::sync::MutexGuard<'_, Inbox> {
@@ -135,8 +193,17 @@ impl Job {
     /// Hands outcomes to the reader, by position. Never waits: permits bound
     /// how many there can be.
     pub fn deliver(&self, deliveries: impl Iterator<Item = (u64, Delivery)>) {
-        if self.put(deliveries).is_some() {
+        let put = self.put(deliveries);
+        if put.awaited.is_some() {
             self.arrived.notify_all();
+        }
+        self.end(put.completes);
+    }
+
+    /// Tells of the end, where this is it.
+    fn end(&self, completes: bool) {
+        if let (true, Some(finale)) = (completes, &self.finale) {
+            finale.complete();
         }
     }
 
@@ -144,9 +211,11 @@ impl Job {
     /// millisecond: a reader who would be woken for little is left waiting
     /// until [`Job::nudge`].
     pub fn deliver_some(&self, deliveries: impl Iterator<Item = (u64, Delivery)>) {
-        if self.put(deliveries).is_some_and(|held| held >= WORTH_WAKING) {
+        let put = self.put(deliveries);
+        if put.awaited.is_some_and(|held| held >= WORTH_WAKING) {
             self.arrived.notify_all();
         }
+        self.end(put.completes);
     }
 
     /// Wakes the reader if something is ready for it.
@@ -158,20 +227,26 @@ impl Job {
         }
     }
 
-    /// How many outcomes are here, if the reader waits for what is ready now.
-    fn put(&self, deliveries: impl Iterator<Item = (u64, Delivery)>) -> Option<usize> {
+    fn put(&self, deliveries: impl Iterator<Item = (u64, Delivery)>) -> Put {
         let Some(observer) = &self.observer else { return self.insert(deliveries) };
         // Before the lock is taken: others deliver meanwhile.
         let told: Vec<_> = deliveries.inspect(|(_, delivery)| observer.tell(delivery)).collect();
         self.insert(told.into_iter())
     }
 
-    fn insert(&self, deliveries: impl Iterator<Item = (u64, Delivery)>) -> Option<usize> {
+    fn insert(&self, deliveries: impl Iterator<Item = (u64, Delivery)>) -> Put {
         let mut weight = 0;
         let mut inbox = self.inbox();
+        if inbox.given_up {
+            return Put { awaited: None, completes: false };
+        }
         for (position, delivery) in deliveries {
             weight += delivery.weight();
             inbox.held += delivery.len();
+            inbox.arrived += delivery.len() as u64;
+            if matches!(&delivery, Delivery::One(outcome) if outcome.result.is_err()) {
+                inbox.failed.get_or_insert(position);
+            }
             if inbox.ordered {
                 let new = match delivery {
                     Delivery::One(outcome) => inbox.reorder.insert(position, outcome),
@@ -183,7 +258,8 @@ impl Job {
             }
         }
         self.undelivered.fetch_add(weight, Ordering::AcqRel);
-        (inbox.waiting && inbox.is_ready()).then_some(inbox.held)
+        let awaited = (inbox.waiting && inbox.is_ready()).then_some(inbox.held);
+        Put { awaited, completes: inbox.completes() }
     }
 
     /// Feeder: the position of one more item; `None` when there must be none.
@@ -194,11 +270,63 @@ impl Job {
 
     /// No items beyond those claimed so far will come.
     pub fn seal(&self) {
+        self.seal_as(false);
+    }
+
+    /// `cut` says that there would have been more.
+    fn seal_as(&self, cut: bool) {
         let issued = self.issued.fetch_or(SEALED, Ordering::AcqRel);
         if issued & SEALED == 0 {
-            self.inbox().total = Some(issued);
+            let mut inbox = self.inbox();
+            inbox.total = Some(issued);
+            inbox.cut = cut;
+            let completes = inbox.completes();
+            drop(inbox);
             self.arrived.notify_all();
+            self.end(completes);
         }
+    }
+
+    /// Whether all outcomes have come, or none are taken any more.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.inbox().complete
+    }
+
+    /// Whether it was ended before its input, or its outcomes, were at an end.
+    #[must_use]
+    pub fn is_cut(&self) -> bool {
+        let inbox = self.inbox();
+        inbox.given_up || inbox.cut
+    }
+
+    /// Position of the first failure to come.
+    #[must_use]
+    pub fn first_failure(&self) -> Option<u64> {
+        self.inbox().failed
+    }
+
+    /// Reads ahead of its reader, without bounds.
+    pub fn read_ahead(&self) {
+        self.hoards.store(true, Ordering::Release);
+        self.budget.release(usize::MAX / 4);
+    }
+
+    /// Ends the job for its reader, now: what has not come is not waited for.
+    /// False when all has come.
+    pub fn give_up(self: &Arc<Self>) -> bool {
+        let mut inbox = self.inbox();
+        if std::mem::replace(&mut inbox.complete, true) {
+            return false;
+        }
+        inbox.given_up = true;
+        let dropped = (std::mem::take(&mut inbox.reorder), std::mem::take(&mut inbox.unordered));
+        drop(inbox);
+        drop(dropped);
+        self.kill();
+        self.arrived.notify_all();
+        self.end(true);
+        true
     }
 
     /// Reader: moves what is ready into `ready`, waiting until `until` for the
@@ -249,7 +377,7 @@ impl Job {
     /// Whether undelivered outcomes fill their share of memory.
     #[must_use]
     pub fn is_full(&self) -> bool {
-        self.undelivered.load(Ordering::Acquire) > UNDELIVERED_BYTES
+        self.undelivered.load(Ordering::Acquire) > UNDELIVERED_BYTES && !self.hoards.load(Ordering::Acquire)
     }
 
     /// Nothing more is to be started. Does not wait for the feeder, which may
@@ -257,10 +385,18 @@ impl Job {
     pub fn stop(self: &Arc<Self>) {
         self.stopped.store(true, Ordering::Release);
         if self.rest == Rest::Leave {
-            self.seal();
+            self.seal_as(true);
         }
         let (gathered, _bytes) = self.gathering().take(self);
         gathered.into_iter().for_each(Load::cancel);
+    }
+
+    /// The pool has ended: its reader is not kept waiting for input.
+    pub fn end_with_pool(self: &Arc<Self>) {
+        self.stop();
+        if self.rest == Rest::Leave {
+            self.budget.close();
+        }
     }
 
     /// Whether unread items are left alone now.

@@ -40,6 +40,7 @@ impl Task {
     /// Ends the task without a worker's report.
     #[must_use]
     pub fn fail(self, failure: Failure) -> (Arc<Job>, u64, Outcome) {
+        let tag = self.failed_tag();
         let outcome = Outcome {
             index: self.index,
             result: Err(failure),
@@ -48,9 +49,20 @@ impl Task {
             started: None,
             usage: crate::outcome::Usage::default(),
             captured: crate::outcome::Captured::default(),
-            tag: self.tag,
+            tag: tag.or(self.tag),
         };
         (self.job, self.position, outcome)
+    }
+
+    /// What comes back with a failure where the job wants the items that
+    /// failed.
+    #[must_use]
+    pub fn failed_tag(&self) -> Option<Box<Tag>> {
+        let small = self.job.keep_input && self.body.bytes.len() <= MAX_ITEM;
+        small.then(|| {
+            let tag = self.tag.as_deref().cloned().unwrap_or_default();
+            Box::new(Tag { item: Some(self.body.bytes.clone()), ..tag })
+        })
     }
 
     /// Ends the task as `cancelled`.
@@ -293,6 +305,12 @@ impl Gathering {
         self.items += 1;
         self.bytes += size;
         true
+    }
+
+    /// Takes out what an item left that was not added whole.
+    pub fn mend(&mut self) {
+        let whole = self.open.ends.last().map_or(0, |end| *end as usize);
+        self.open.bytes.truncate(whole);
     }
 
     /// Ends the run at the end.

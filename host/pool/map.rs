@@ -106,7 +106,7 @@ fn read<R: DeserializeOwned>(index: u64, form: Form, bytes: &[u8]) -> Result<R, 
 
 impl Outcomes {
     /// The next value, as `read` takes it; an outcome that is none as it is.
-    fn next_value<V>(&mut self, read: impl FnOnce(u64, Form, &[u8]) -> V) -> Option<Result<V, Outcome>> {
+    pub(crate) fn next_value<V>(&mut self, read: impl FnOnce(u64, Form, &[u8]) -> V) -> Option<Result<V, Outcome>> {
         loop {
             if let Some((index, form, bytes)) = self.current_value() {
                 let value = read(index, form, bytes);

@@ -19,10 +19,10 @@ pub mod target;
 
 mod budget;
 mod credit;
-mod delivery;
+pub(crate) mod delivery;
 mod feed;
 mod iter;
-mod job;
+pub(crate) mod job;
 mod link;
 mod load;
 mod lone;
@@ -47,6 +47,7 @@ use rustix::event::EventfdFlags;
 pub use feed::{Chunksize, Rest};
 pub use iter::{JobHandle, Outcomes, TimedOut};
 pub use job::Observer;
+pub(crate) use lone::Room;
 pub use map::MapError;
 pub use stats::Stats;
 
@@ -58,8 +59,9 @@ use crate::limits::{Isolation, SandboxMode};
 use crate::outcome::{Failure, Kind};
 use crate::pool::budget::Budget;
 use crate::pool::item::Supply;
-use crate::pool::job::Job;
+use crate::pool::job::{Job, Terms};
 use crate::pool::load::{Chunk, Load, Task};
+use crate::pool::lone::Full;
 use crate::pool::slot::{Ears, Slot};
 use crate::pool::stats::{Counts, Storm};
 use crate::wire::message::{MissingLayer, TaskSpec};
@@ -194,7 +196,7 @@ struct State {
 pub struct Pool {
     shared: Arc<Shared>,
     slots: Vec<Arc<Mutex<Slot>>>,
-    threads: Vec<JoinHandle<()>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl Pool {
@@ -252,7 +254,7 @@ impl Pool {
             changed: Condvar::new(),
             options,
         });
-        let mut pool = Self { shared, slots: Vec::new(), threads: Vec::with_capacity(processes) };
+        let mut pool = Self { shared, slots: Vec::new(), threads: Mutex::default() };
         for (id, ears) in ears.into_iter().enumerate() {
             let slot = Arc::new(Mutex::new(Slot::new(id as u32, Arc::clone(&pool.shared), ears)));
             let held = Arc::clone(&slot);
@@ -262,7 +264,7 @@ impl Pool {
                 .spawn(move || slot::run(&slot));
             match thread {
                 Ok(thread) => {
-                    pool.threads.push(thread);
+                    pool.threads.get_mut().unwrap_or_else(PoisonError::into_inner).push(thread);
                     pool.slots.push(held);
                 }
                 Err(error) if id > 0 && is_scarcity(&error) => {
@@ -322,10 +324,20 @@ impl Pool {
         I::Item: Supply,
         I::IntoIter: Send + 'static,
     {
+        let terms = Terms { function: options.function, rest: options.rest, observer, ..Terms::default() };
+        self.outcomes_on(items, options, terms)
+    }
+
+    /// As [`Pool::outcomes`], on these terms.
+    pub(crate) fn outcomes_on<I>(&self, items: I, options: MapOptions, terms: Terms) -> Result<Outcomes, Error>
+    where
+        I: IntoIterator,
+        I::Item: Supply,
+        I::IntoIter: Send + 'static,
+    {
         let window = options.window.map_or(WINDOW, NonZeroUsize::get);
         let chunks = queue_capacity(self.shared.options.processes);
-        let job = Job::new(Budget::new(window, chunks), options.ordered, options.function, options.rest);
-        let job = Arc::new(job.observed(observer));
+        let job = Arc::new(Job::new(Budget::new(window, chunks), options.ordered, terms));
         let shared = Arc::clone(&self.shared);
         shared.feeding.fetch_add(1, Ordering::AcqRel);
         let (fed, items) = (Arc::clone(&job), items.into_iter());
@@ -361,6 +373,11 @@ impl Pool {
         self.shared.pids.iter().map(|pid| pid.load(Ordering::Acquire)).filter(|pid| *pid != 0).collect()
     }
 
+    /// What slots, feeders and readers share.
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
     /// What the workers did so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -370,14 +387,18 @@ impl Pool {
     /// Ends the pool at once: workers are killed, items under way are
     /// cancelled. Returns when no worker is left.
     #[must_use]
-    pub fn terminate(mut self) -> Stats {
+    pub fn terminate(self) -> Stats {
         self.end();
         self.stats()
     }
 
-    fn end(&mut self) {
+    /// Ends the pool at once. Returns when no worker is left.
+    pub(crate) fn end(&self) {
         self.shared.terminate();
-        for thread in self.threads.drain(..) {
+        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
+        let own = std::thread::current().id();
+        // A reader's waker may drop the pool, and then this is a slot's thread.
+        for thread in threads.into_iter().filter(|thread| thread.thread().id() != own) {
             // A slot's panic has been printed; its worker died with it.
             let _panicked = thread.join();
         }
@@ -427,6 +448,9 @@ impl Shared {
         self.terminated.store(true, Ordering::Release);
         drop(self.closing.lock().unwrap_or_else(PoisonError::into_inner).take());
         self.changed.notify_all();
+        // Their input may never end.
+        let feeding: Vec<Arc<Job>> = self.feeders().clone();
+        feeding.iter().for_each(Job::end_with_pool);
         self.wake();
         self.drain();
     }
@@ -470,6 +494,19 @@ impl Shared {
             }
         }
         Err(chunk)
+    }
+
+    /// Queues a chunk where there is room now; gives it back when the pool has
+    /// ended.
+    pub(crate) fn try_queue(&self, chunk: Chunk) -> Result<Option<Chunk>, Full> {
+        if self.is_terminated() {
+            return Ok(Some(chunk));
+        }
+        self.queue.try_send(chunk).map_err(|_chunk| Full)?;
+        if self.is_terminated() {
+            self.drain();
+        }
+        Ok(None)
     }
 
     /// Whether a slot other than this one has a worker.

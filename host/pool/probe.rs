@@ -92,7 +92,7 @@ fn spec() -> TaskSpec {
         isolation: Isolation::Fresh,
         features: Features::default(),
         stub_imports: false,
-        targets: vec![Target { abi: Abi::Core, interface: None, name: "run".to_owned() }],
+        targets: vec![Target { abi: Abi::Core, interface: None, name: "run".to_owned(), spread: None }],
         spread: Spread::Auto,
         with: Vec::new(),
         argv: Vec::new(),

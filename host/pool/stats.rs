@@ -15,6 +15,7 @@ pub(crate) struct Counts {
     pub(crate) recycled: AtomicU64,
     pub(crate) died: AtomicU64,
     pub(crate) retried: AtomicU64,
+    pub(crate) tasks: AtomicU64,
     cpu_ns: AtomicU64,
 }
 
@@ -29,6 +30,8 @@ pub struct Stats {
     pub workers_died: u64,
     /// Items given another try.
     pub retried: u64,
+    /// Calls of task functions that workers reported, failed ones among them.
+    pub tasks: u64,
     /// Processor time of the workers.
     pub cpu: Duration,
 }
@@ -44,6 +47,7 @@ impl Counts {
             workers_recycled: self.recycled.load(Ordering::Relaxed),
             workers_died: self.died.load(Ordering::Relaxed),
             retried: self.retried.load(Ordering::Relaxed),
+            tasks: self.tasks.load(Ordering::Relaxed),
             cpu: Duration::from_nanos(self.cpu_ns.load(Ordering::Relaxed)),
         }
     }

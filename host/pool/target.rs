@@ -45,6 +45,35 @@ pub fn choose(description: &Description, choice: &Choice<'_>) -> Result<Target, 
     }
 }
 
+/// Every function that can be called at all, in each way that it can: with an
+/// item as its one argument, and with an item spread over its parameters.
+///
+/// # Errors
+/// [`Error::Module`] when the module needs what it is not given.
+pub fn targets(description: &Description, choice: &Choice<'_>) -> Result<Vec<Target>, Error> {
+    check_imports(description, choice.stub_imports)?;
+    check_memory(description, choice.memory)?;
+    let one = Choice { spread: Spread::One, ..*choice };
+    let star = Choice { spread: Spread::Star, ..*choice };
+    let mut found = Vec::new();
+    if description.command && choice.abi.is_none_or(|abi| abi == Abi::Command) {
+        found.extend(command(&one, None));
+    }
+    for function in description.functions.iter().filter(|function| !(description.command && function.name == "_start"))
+    {
+        if let Ok(target) = call(description, &one, function) {
+            let spread = (target.abi != Abi::Command).then_some(Spread::One);
+            found.push(Target { spread, ..target });
+        }
+        if choice.abi != Some(Abi::Command)
+            && let Ok(target) = call(description, &star, function)
+        {
+            found.push(Target { spread: Some(Spread::Star), ..target });
+        }
+    }
+    Ok(found)
+}
+
 /// A function found by name or by being the only one.
 enum Picked<'a> {
     /// `_start` or `wasi:cli/run`.
@@ -202,7 +231,7 @@ fn call(description: &Description, choice: &Choice<'_>, function: &Function) -> 
         check_types(function)?;
         check_arity(description, choice, function)?;
     }
-    Ok(Target { abi, interface: function.interface.clone(), name: function.name.clone() })
+    Ok(Target { abi, interface: function.interface.clone(), name: function.name.clone(), spread: None })
 }
 
 fn found(description: &Description, choice: &Choice<'_>, function: &Function) -> Abi {
@@ -253,7 +282,7 @@ fn command(choice: &Choice<'_>, function: Option<&Function>) -> Result<Target, E
         return Err(Error::Module("--with fixes a parameter, and a command has none".to_owned()));
     }
     let Some(function) = function else {
-        return Ok(Target { abi: Abi::Command, interface: None, name: "_start".to_owned() });
+        return Ok(Target { abi: Abi::Command, interface: None, name: "_start".to_owned(), spread: None });
     };
     if !function.ty.params.is_empty() || !function.ty.results.is_empty() {
         return Err(Error::Module(format!(
@@ -262,7 +291,7 @@ fn command(choice: &Choice<'_>, function: Option<&Function>) -> Result<Target, E
             shown(&function.ty.to_string())
         )));
     }
-    Ok(Target { abi: Abi::Command, interface: function.interface.clone(), name: function.name.clone() })
+    Ok(Target { abi: Abi::Command, interface: function.interface.clone(), name: function.name.clone(), spread: None })
 }
 
 fn check_bytes(choice: &Choice<'_>, function: &Function) -> Result<(), Error> {

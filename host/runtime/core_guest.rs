@@ -328,7 +328,7 @@ fn target(
     let missing = || Refusal::module(format!("the module exports no function {name:?}"));
     let found = signature(module, name).ok_or_else(missing)?;
     let call = match target.abi {
-        Abi::Core => Call::Core(CoreCall::new(name, module, task)?),
+        Abi::Core => Call::Core(CoreCall::new(target, module, task)?),
         Abi::Bytes => Call::Bytes(BytesCall::new(name, module, task, reuse)?),
         Abi::Command if found == "()->" => {
             let start = NumberFunc::new(module, name).ok_or_else(missing)?;

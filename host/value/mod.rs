@@ -7,7 +7,7 @@ pub mod args;
 pub mod cells;
 pub mod json;
 mod lex;
-mod names;
+pub mod names;
 mod number;
 pub mod ty;
 

@@ -88,6 +88,9 @@ pub struct Target {
     pub interface: Option<String>,
     /// Its name; `_start` for a command.
     pub name: String,
+    /// How items become its arguments, where that is not [`TaskSpec::spread`].
+    #[serde(default)]
+    pub spread: Option<Spread>,
 }
 
 /// The way a function takes an item and gives a result.

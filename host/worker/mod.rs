@@ -47,9 +47,14 @@ struct Orders {
 /// embeds the pool calls it first in `main`.
 #[must_use]
 pub fn run_if_requested() -> Option<ExitCode> {
+    is_requested().then(main)
+}
+
+/// Whether this process was started as a worker.
+#[must_use]
+pub fn is_requested() -> bool {
     let mut arguments = std::env::args_os().skip(1);
-    let requested = arguments.next().is_some_and(|argument| argument == WORKER_ARGUMENT) && arguments.next().is_none();
-    requested.then(main)
+    arguments.next().is_some_and(|argument| argument == WORKER_ARGUMENT) && arguments.next().is_none()
 }
 
 /// The whole life of a worker, over its standard input.

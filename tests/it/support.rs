@@ -27,7 +27,7 @@ pub fn spec(abi: Abi, name: &str) -> TaskSpec {
         isolation: Isolation::Fresh,
         features: Features::default(),
         stub_imports: false,
-        targets: vec![Target { abi, interface: None, name: name.to_owned() }],
+        targets: vec![Target { abi, interface: None, name: name.to_owned(), spread: None }],
         spread: Spread::One,
         with: Vec::new(),
         argv: Vec::new(),

@@ -11,12 +11,13 @@ use wpool::outcome::Kind;
 
 /// The modules of `host/`, layer by layer from the lowest. A module knows
 /// modules of its own layer and of lower ones.
-const LAYERS: [&[&str]; 7] = [
+const LAYERS: [&[&str]; 8] = [
     &["error", "limits", "capabilities", "outcome", "layer", "escape", "scan", "placeholder"],
     &["value", "describe", "wire"],
     &["runtime", "sandbox"],
     &["worker"],
     &["pool"],
+    &["api"],
     &["cli"],
     &["lib", "main"],
 ];

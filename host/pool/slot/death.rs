@@ -204,7 +204,7 @@ impl Slot {
         let limits = &self.shared.spec.limits;
         match cause {
             Some(Cause::Timeout | Cause::Silence) => {
-                let limit = limits.timeout.unwrap_or_default();
+                let limit = shortest(limits.timeout, task.job.timeout).unwrap_or_default();
                 Some(timeout(limit, "timeout", "--timeout"))
             }
             Some(Cause::CpuTimeout) => {
@@ -254,6 +254,21 @@ impl Slot {
     }
 }
 
+/// When the item that runs, or would, is killed: by the pool's limit or by its
+/// job's shorter one.
+pub(super) fn killed_after(seat: &Seat, shared: &Shared) -> Option<Duration> {
+    let running = seat.flight.job(seat.watch.ticket());
+    let job = running.or_else(|| seat.flight.loads().next().map(Load::job));
+    shortest(shared.spec.limits.killed_after(), job.and_then(|job| job.timeout))
+}
+
+fn shortest(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
 /// Whether the running item must be ended now.
 fn overdue(seat: &Seat, shared: &Shared, now: u64) -> Option<Cause> {
     let limits = &shared.spec.limits;
@@ -266,7 +281,7 @@ fn overdue(seat: &Seat, shared: &Shared, now: u64) -> Option<Cause> {
     if waits && seat.flight.loads().all(|load| load.job().is_killed()) {
         return Some(Cause::Cancelled);
     }
-    if let Some(timeout) = limits.killed_after() {
+    if let Some(timeout) = killed_after(seat, shared) {
         let timeout = timeout.as_nanos() as u64;
         if ticket != 0 && seat.watch.running_ns(now) >= timeout {
             return Some(Cause::Timeout);

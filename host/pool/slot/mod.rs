@@ -350,7 +350,7 @@ fn give(seat: &mut Seat, task: Task) {
 fn patience(seat: &Seat, shared: &Shared) -> Duration {
     let mut wait = LOOK;
     let now = now_ns();
-    if let Some(timeout) = shared.spec.limits.killed_after() {
+    if let Some(timeout) = death::killed_after(seat, shared) {
         let elapsed = Duration::from_nanos(seat.watch.running_ns(now));
         let left = timeout.saturating_sub(elapsed);
         // Until the page shows the item, its clock has hardly begun.

@@ -187,6 +187,7 @@ impl Slot {
             self.retry(task);
             return true;
         }
+        let kept = if report.result.is_err() { task.failed_tag() } else { None };
         let outcome = Outcome {
             index: task.index,
             result: report.result,
@@ -195,7 +196,7 @@ impl Slot {
             started: Some(report.started),
             usage: report.usage,
             captured: report.captured,
-            tag: task.tag,
+            tag: kept.or(task.tag),
         };
         batch.add(task.job, task.position, outcome);
         true
@@ -283,5 +284,6 @@ impl Seat {
         self.done += count;
         shared.storm.finished();
         shared.counts.add_cpu(cpu);
+        shared.counts.tasks.fetch_add(count, Ordering::Relaxed);
     }
 }

@@ -12,7 +12,7 @@ use crate::value::Value;
 use crate::value::args::Plan;
 use crate::value::json;
 use crate::value::ty::{Field, FuncTy, Ty};
-use crate::wire::message::{BytesAs, ItemForm, Refusal, TaskSpec};
+use crate::wire::message::{BytesAs, ItemForm, Refusal, Target, TaskSpec};
 
 /// Numbers that nearly all functions make do with: no allocation for them.
 const FEW: usize = 8;
@@ -50,7 +50,8 @@ impl CoreCall {
     ///
     /// # Errors
     /// A type that JSON cannot carry, or one that the items do not fit.
-    pub fn new(name: &str, module: &Module, task: &TaskSpec) -> Result<Self, Refusal> {
+    pub fn new(target: &Target, module: &Module, task: &TaskSpec) -> Result<Self, Refusal> {
+        let name = target.name.as_str();
         let Some(ExternType::Func(ty)) = module.get_export(name) else {
             return Err(Refusal::module(format!("export {name:?} is no function")));
         };
@@ -66,7 +67,7 @@ impl CoreCall {
         if let Some(result) = ty.results.iter().find_map(Ty::unsupported) {
             return Err(Refusal::module(format!("a result of {name:?} is {result}, which JSON cannot carry")));
         }
-        let plan = Plan::new(&ty.params, task.spread, &task.with, task.extra_fields_ignored)
+        let plan = Plan::new(&ty.params, target.spread.unwrap_or(task.spread), &task.with, task.extra_fields_ignored)
             .map_err(|error| Refusal::module(format!("{name:?}: {}", error.message)))?;
         let func = NumberFunc::new(module, name);
         let func = func.ok_or_else(|| Refusal::module(format!("{name:?} takes or gives more than numbers")))?;

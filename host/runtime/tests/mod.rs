@@ -25,7 +25,7 @@ pub fn spec(abi: Abi, name: &str) -> TaskSpec {
         isolation: crate::limits::Isolation::Fresh,
         features: crate::limits::Features::default(),
         stub_imports: false,
-        targets: vec![Target { abi, interface: None, name: name.to_owned() }],
+        targets: vec![Target { abi, interface: None, name: name.to_owned(), spread: None }],
         spread: Spread::One,
         with: Vec::new(),
         argv: Vec::new(),

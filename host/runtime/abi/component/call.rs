@@ -19,7 +19,7 @@ use crate::value::args::Plan;
 use crate::value::json::{self, WriteError};
 use crate::value::ty::Ty;
 use crate::value::{Value, ValueError};
-use crate::wire::message::{BytesAs, Encode, ItemForm, Refusal, TaskSpec};
+use crate::wire::message::{BytesAs, Encode, ItemForm, Refusal, Spread, TaskSpec};
 
 /// A function, ready to be called.
 #[derive(Debug)]
@@ -113,7 +113,12 @@ impl FunctionCall {
     ///
     /// # Errors
     /// A type that JSON cannot carry, or parameters that items do not fit.
-    pub fn new(function: &Function, export: ComponentExportIndex, task: &TaskSpec) -> Result<Self, Refusal> {
+    pub fn new(
+        function: &Function,
+        export: ComponentExportIndex,
+        spread: Option<Spread>,
+        task: &TaskSpec,
+    ) -> Result<Self, Refusal> {
         let name = function.path();
         for field in &function.ty.params {
             if let Some(ty) = field.ty.unsupported() {
@@ -126,7 +131,7 @@ impl FunctionCall {
         if let Some(ty) = result.as_ref().and_then(Ty::unsupported) {
             return Err(Refusal::module(format!("the result of {name:?} is {ty}, which JSON cannot carry")));
         }
-        let plan = Plan::new(&function.ty.params, task.spread, &task.with, task.extra_fields_ignored)
+        let plan = Plan::new(&function.ty.params, spread.unwrap_or(task.spread), &task.with, task.extra_fields_ignored)
             .map_err(|error| Refusal::module(format!("{name:?}: {}", error.message)))?;
         let params: Vec<Ty> = function.ty.params.iter().map(|field| field.ty.clone()).collect();
         let typed = Typed::of(&params, result.as_ref());

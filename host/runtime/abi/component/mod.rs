@@ -12,6 +12,7 @@ mod link;
 mod tests;
 mod val;
 
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::fd::AsRawFd;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre};
 use wasmtime::{Engine, Store, Trap, WasmBacktrace};
 
-use crate::describe::Description;
+use crate::describe::Function;
 use crate::limits::{Isolation, Limits, MIB};
 use crate::outcome::{Failure, Form, Kind};
 use crate::runtime::abi::command::CommandCall;
@@ -128,7 +129,10 @@ impl ComponentGuest {
         let task = &setup.task;
         let linker = link::linker(&component, &grants, setup)?;
         let pre = linker.instantiate_pre(&component).map_err(link::unlinkable)?;
-        let targets = task.targets.iter().map(|target| find(&component, target, setup, &grants));
+        let known =
+            setup.description.functions.iter().map(|known| ((known.interface.as_deref(), known.name.as_str()), known));
+        let known: Known<'_> = known.collect();
+        let targets = task.targets.iter().map(|target| find(&component, target, &known, setup, &grants));
         let targets = targets.collect::<Result<_, _>>()?;
         let limits = &task.limits;
         let largest = limits.max_item.max(limits.max_result).saturating_add(HOSTCALL_SLACK);
@@ -297,9 +301,18 @@ fn open(engine: &Engine, mut artifact: File) -> Result<Component, Refusal> {
     })
 }
 
-fn find(component: &Component, target: &Target, setup: &RunSetup, grants: &Grants) -> Result<Call, Refusal> {
+/// Described functions by interface and name.
+type Known<'a> = HashMap<(Option<&'a str>, &'a str), &'a Function>;
+
+fn find(
+    component: &Component,
+    target: &Target,
+    known: &Known<'_>,
+    setup: &RunSetup,
+    grants: &Grants,
+) -> Result<Call, Refusal> {
     match target.abi {
-        Abi::Component => function(component, target, setup).map(Call::Function),
+        Abi::Component => function(component, target, known, setup).map(Call::Function),
         Abi::Command => {
             let export = program(component, target)?;
             Ok(Call::Command(export, CommandCall::new(&setup.task, grants.scratch())?))
@@ -308,12 +321,16 @@ fn find(component: &Component, target: &Target, setup: &RunSetup, grants: &Grant
     }
 }
 
-fn function(component: &Component, target: &Target, setup: &RunSetup) -> Result<FunctionCall, Refusal> {
-    let Description { functions, .. } = &setup.description;
-    let described = functions.iter().find(|known| known.name == target.name && known.interface == target.interface);
+fn function(
+    component: &Component,
+    target: &Target,
+    known: &Known<'_>,
+    setup: &RunSetup,
+) -> Result<FunctionCall, Refusal> {
+    let described = known.get(&(target.interface.as_deref(), target.name.as_str()));
     let export = lookup(component, target.interface.as_deref(), &target.name);
     match (described, export) {
-        (Some(described), Some(export)) => FunctionCall::new(described, export, &setup.task),
+        (Some(described), Some(export)) => FunctionCall::new(described, export, target.spread, &setup.task),
         _ => Err(Refusal::module(format!("the component exports no function {:?}", target.name))),
     }
 }

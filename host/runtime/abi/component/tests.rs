@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 use crate::capabilities::{Access, Capabilities, DirGrant};
+use crate::describe::Description;
 use crate::describe::Grant;
 use crate::limits::{Features, SandboxMode, TimeoutMode};
 use crate::outcome::JsonText;
@@ -52,12 +53,12 @@ impl Bench {
     }
 
     fn function(mut self, name: &str) -> Self {
-        self.task.targets.push(Target { abi: Abi::Component, interface: None, name: name.to_owned() });
+        self.task.targets.push(Target { abi: Abi::Component, interface: None, name: name.to_owned(), spread: None });
         self
     }
 
     fn command(mut self) -> Self {
-        self.task.targets.push(Target { abi: Abi::Command, interface: None, name: "_start".to_owned() });
+        self.task.targets.push(Target { abi: Abi::Command, interface: None, name: "_start".to_owned(), spread: None });
         self
     }
 
@@ -293,6 +294,7 @@ fn functions_in_interfaces_are_found() {
         abi: Abi::Component,
         interface: interface.map(str::to_owned),
         name: "echo".to_owned(),
+        spread: None,
     };
     let bench = |interface| Bench::new(FUNCTIONS).with(|task| task.targets.push(target(interface)));
     assert_eq!(bench(Some("demo:text/echo@1.0.0")).run("\"x\"").1, "\"x\"");

@@ -1,0 +1,329 @@
+//! How a pool is made.
+
+use std::num::{NonZeroU64, NonZeroUsize};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::api::callbacks::Callbacks;
+use crate::api::functions::Functions;
+use crate::api::gate::Gate;
+use crate::api::{Defaults, Inner, Pool};
+use crate::capabilities::Capabilities;
+use crate::error::Error;
+use crate::limits::{CompileLimits, Features, Isolation, Limits, SandboxMode, TimeoutMode};
+use crate::outcome::Kind;
+use crate::pool::cache::Cache;
+use crate::pool::compile::{CompileOptions, prepare};
+use crate::pool::module::Module;
+use crate::pool::process::own_binary;
+use crate::pool::resources::Machine;
+use crate::pool::{Pool as Engine, PoolOptions, Work};
+use crate::wire::message::{BytesAs, Encode, ItemAs, ResultAs, Spread, TaskSpec};
+use crate::worker;
+
+/// Calls of `apply_async` that may be under way for each worker, unless the
+/// builder says otherwise.
+const PENDING: usize = 128;
+
+/// What a pool is to be; made by [`Pool::builder`].
+///
+/// ```no_run
+/// use std::time::Duration;
+/// use wpool::{Capabilities, Limits, Module, Pool};
+///
+/// # fn main() -> Result<(), wpool::Error> {
+/// let pool = Pool::builder(Module::from_file("tasks.wasm")?)
+///     .processes(4)
+///     .max_tasks_per_child(100)
+///     .limits(Limits { timeout: Some(Duration::from_secs(2)), ..Limits::default() })
+///     .capabilities(Capabilities::none())
+///     .build()?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build` is called"]
+pub struct PoolBuilder {
+    module: Module,
+    processes: Option<usize>,
+    max_tasks_per_child: Option<u64>,
+    isolation: Isolation,
+    limits: Limits,
+    capabilities: Capabilities,
+    features: Features,
+    stub_imports: bool,
+    args: Vec<String>,
+    result: Option<ResultAs>,
+    sandbox: SandboxMode,
+    retries: u32,
+    retry_on: Vec<Kind>,
+    backoff: Duration,
+    chunksize: Option<usize>,
+    window: Option<usize>,
+    pending: Option<usize>,
+    worker: Option<PathBuf>,
+    cache: bool,
+}
+
+impl PoolBuilder {
+    pub(super) fn new(module: Module) -> Self {
+        let PoolOptions { retries, retry_on, backoff, .. } = PoolOptions::default();
+        Self {
+            module,
+            processes: None,
+            max_tasks_per_child: None,
+            isolation: Isolation::default(),
+            limits: Limits::default(),
+            capabilities: Capabilities::none(),
+            features: Features::default(),
+            stub_imports: false,
+            args: Vec::new(),
+            result: None,
+            sandbox: SandboxMode::default(),
+            retries,
+            retry_on,
+            backoff,
+            chunksize: None,
+            window: None,
+            pending: None,
+            worker: None,
+            cache: true,
+        }
+    }
+
+    /// Worker processes, at least 1. By default as many as there are
+    /// processors ([`cpu_count`](crate::cpu_count)), or fewer where memory
+    /// would not do for all of them at their limit.
+    pub fn processes(mut self, processes: usize) -> Self {
+        self.processes = Some(processes);
+        self
+    }
+
+    /// Items after which a worker is replaced, at least 1. Items, where Python
+    /// counts chunks.
+    #[doc(alias = "maxtasksperchild")]
+    pub fn max_tasks_per_child(mut self, items: u64) -> Self {
+        self.max_tasks_per_child = Some(items);
+        self
+    }
+
+    /// What survives from one task to the next; by default nothing.
+    pub fn isolation(mut self, isolation: Isolation) -> Self {
+        self.isolation = isolation;
+        self
+    }
+
+    /// Limits of each task.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// What tasks may reach; by default nothing.
+    pub fn capabilities(mut self, capabilities: Capabilities) -> Self {
+        self.capabilities = capabilities;
+        self
+    }
+
+    /// WebAssembly proposals beyond the default.
+    pub fn features(mut self, features: Features) -> Self {
+        self.features = features;
+        self
+    }
+
+    /// Unknown functions that the module imports trap when they are called,
+    /// instead of keeping the module from running.
+    pub fn stub_imports(mut self) -> Self {
+        self.stub_imports = true;
+        self
+    }
+
+    /// Arguments of a module that is a command, after its name; placeholders
+    /// such as `{}` stand for the item.
+    pub fn args<T: Into<String>>(mut self, args: impl IntoIterator<Item = T>) -> Self {
+        self.args = args.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// What the output of a command, or the result of a function over bytes,
+    /// is: text, JSON, bytes, or a file of the scratch directory. By default
+    /// text of commands and JSON of functions.
+    pub fn result(mut self, result: ResultAs) -> Self {
+        self.result = Some(result);
+        self
+    }
+
+    /// How hard the lock-down of the workers is insisted on.
+    pub fn sandbox(mut self, sandbox: SandboxMode) -> Self {
+        self.sandbox = sandbox;
+        self
+    }
+
+    /// Further tries of an item that ended as one of `kinds`, each after
+    /// `backoff` times the number of tries so far. By default none.
+    pub fn retries(mut self, retries: u32, kinds: impl IntoIterator<Item = Kind>, backoff: Duration) -> Self {
+        (self.retries, self.retry_on, self.backoff) = (retries, kinds.into_iter().collect(), backoff);
+        self
+    }
+
+    /// The chunk size of calls that name none, at least 1.
+    pub fn chunksize(mut self, items: usize) -> Self {
+        self.chunksize = Some(items);
+        self
+    }
+
+    /// The window of streams that name none, at least 1; see
+    /// [`CallOptions::window`](crate::CallOptions::window).
+    #[doc(alias = "buffersize")]
+    pub fn window(mut self, items: usize) -> Self {
+        self.window = Some(items);
+        self
+    }
+
+    /// Calls of [`apply_async`](Pool::apply_async) that may be under way, at
+    /// least 1, by default 128 for each worker; they may hold 64 MiB of
+    /// arguments, too. A further call waits, a
+    /// [`try_apply_async`](Pool::try_apply_async) is
+    /// [`Saturated`](crate::CallError::Saturated).
+    pub fn max_pending(mut self, calls: usize) -> Self {
+        self.pending = Some(calls);
+        self
+    }
+
+    /// The program that workers are started from: this one, by default, whose
+    /// `main` begins with [`run_if_requested`](crate::worker::run_if_requested);
+    /// or the `wpool` command.
+    pub fn worker(mut self, program: impl Into<PathBuf>) -> Self {
+        self.worker = Some(program.into());
+        self
+    }
+
+    /// Compiles the module anew, instead of looking for its code in the
+    /// user's cache and keeping it there.
+    pub fn no_cache(mut self) -> Self {
+        self.cache = false;
+        self
+    }
+
+    /// Compiles the module, or finds it compiled, and starts the pool. Returns
+    /// when the first worker takes tasks.
+    ///
+    /// # Errors
+    /// [`Error::Usage`] for a number that must be at least 1 and is 0, and in a
+    /// worker whose `main` did not begin with
+    /// [`run_if_requested`](crate::worker::run_if_requested).
+    /// [`Error::Module`] where the module is refused, [`Error::Workers`] where
+    /// workers cannot be started.
+    #[doc(alias = "Pool")]
+    pub fn build(self) -> Result<Pool, Error> {
+        if worker::is_requested() {
+            return Err(Error::Usage(
+                "this process was started as a worker; call wpool::worker::run_if_requested() first in main, \
+                 or name another program with PoolBuilder::worker"
+                    .to_owned(),
+            ));
+        }
+        let processes = self.processes.map(|processes| at_least_one("processes", processes)).transpose()?;
+        let recycled =
+            self.max_tasks_per_child.map(|items| NonZeroU64::new(items).ok_or_else(|| zero("max_tasks_per_child")));
+        let defaults = Defaults {
+            chunksize: self.chunksize.map(|items| at_least_one("chunksize", items)).transpose()?,
+            window: self.window.map(|items| at_least_one("window", items)).transpose()?,
+        };
+        let pending = self.pending.map(|calls| at_least_one("max_pending", calls)).transpose()?;
+        let processes = processes.unwrap_or_else(|| Machine::detect().workers(None, self.limits.memory).count);
+        let options = PoolOptions {
+            processes,
+            max_tasks_per_child: recycled.transpose()?,
+            sandbox: self.sandbox,
+            retries: self.retries,
+            retry_on: self.retry_on.clone(),
+            backoff: self.backoff,
+            worker: self.worker.clone().unwrap_or_else(own_binary),
+            credit: None,
+        };
+        let (functions, work) = self.work()?;
+        let engine = Engine::start(work, options)?;
+        engine.wait_ready().map_err(|error| error.like())?;
+        let pending = pending.map_or(processes.get().saturating_mul(PENDING), NonZeroUsize::get);
+        Ok(Pool {
+            inner: Arc::new(Inner {
+                engine,
+                functions,
+                defaults,
+                processes,
+                gate: Gate::new(pending),
+                callbacks: Arc::new(Callbacks::default()),
+            }),
+        })
+    }
+
+    /// Compiles, and finds out what can be called.
+    fn work(self) -> Result<(Functions, Work), Error> {
+        let compile = CompileOptions {
+            limits: CompileLimits::default(),
+            features: self.features,
+            epochs: self.limits.timeout_mode == TimeoutMode::Trap,
+            fuel: self.limits.fuel.is_some(),
+            stack: self.limits.stack,
+            sandbox: self.sandbox,
+            // Without one the module is compiled anew, which is slower and no
+            // less right.
+            cache: self.cache.then(Cache::default_path).flatten().and_then(|path| Cache::open(path).ok()),
+            worker: self.worker,
+            ..CompileOptions::default()
+        };
+        let artifact = prepare(&self.module, &compile, &mut |_elapsed| {})?;
+        let (functions, targets) =
+            Functions::new(artifact.description.clone(), None, self.stub_imports, self.limits.memory)?;
+        let spec = TaskSpec {
+            limits: self.limits,
+            capabilities: self.capabilities,
+            isolation: self.isolation,
+            features: self.features,
+            stub_imports: self.stub_imports,
+            targets,
+            spread: Spread::Auto,
+            with: Vec::new(),
+            argv: self.args,
+            program: self.module.name().to_owned(),
+            item_as: ItemAs::Auto,
+            result: self.result,
+            bytes: BytesAs::Array,
+            encode: Encode::Exact,
+            extra_fields_ignored: false,
+        };
+        Ok((functions, Work { artifact: artifact.file, description: artifact.description, spec }))
+    }
+}
+
+fn zero(what: &str) -> Error {
+    Error::Usage(format!("{what} is 0; it must be at least 1"))
+}
+
+fn at_least_one(what: &str, count: usize) -> Result<NonZeroUsize, Error> {
+    NonZeroUsize::new(count).ok_or_else(|| zero(what))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::limits::MIB;
+    use crate::pool::Chunksize;
+
+    #[test]
+    fn pythons_chunk_sizes_are_found_by_its_formula() {
+        let four = NonZeroUsize::new(4).unwrap();
+        let sizes = [16, 17, 100, 1000].map(|items| Chunksize::python(items, four).items());
+        assert_eq!(sizes, [Some(1), Some(2), Some(7), Some(63)]);
+        assert_eq!(Chunksize::python(0, four), Chunksize::Auto);
+    }
+
+    #[test]
+    fn the_default_size_is_the_machines_processors_where_memory_does() {
+        let machine = Machine::detect();
+        assert_eq!(machine.workers(Some(1 << 60), MIB).count, machine.cpus);
+        assert_eq!(crate::cpu_count(), machine.cpus.get());
+    }
+}
