@@ -240,7 +240,7 @@ pub struct OutputArgs {
     #[arg(long, requires = "out", hide_short_help = true)]
     pub overwrite: bool,
     /// Write failed items to FILE; --input records runs them again
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub failed: Option<PathBuf>,
     /// Write every outcome to FILE as soon as it is known; see --resume
     #[arg(long, value_name = "FILE")]
