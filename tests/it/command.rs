@@ -19,6 +19,7 @@ pub struct Bench(tempfile::TempDir);
 
 impl Bench {
     pub fn new() -> Self {
+        crate::support::heed_signals();
         let bench = Self(tempfile::tempdir().unwrap());
         std::fs::write(bench.path("square.wat"), SQUARE).unwrap();
         bench

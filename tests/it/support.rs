@@ -80,6 +80,16 @@ pub fn numbers(count: u64) -> impl Iterator<Item = Item> + Send + 'static {
     (0..count).map(|index| item(index, index.to_string()))
 }
 
+/// Has what the tests start heed Ctrl-C, whoever started the tests: shells
+/// have their background jobs ignore it, and that is inherited.
+pub fn heed_signals() {
+    #[expect(unsafe_code, reason = "signal(2) has no safe form")]
+    // SAFETY: the default action is no handler of ours.
+    unsafe {
+        libc::signal(libc::SIGINT, libc::SIG_DFL);
+    }
+}
+
 /// Says that a test was skipped, where it can be seen: the test runner hides
 /// what is printed by the macros.
 pub fn skipped(why: &str) {
