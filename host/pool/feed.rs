@@ -2,7 +2,6 @@
 //! chunks and sends them to the slots' queue, as far as the budget allows.
 
 use std::any::Any;
-use std::num::NonZeroUsize;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -12,45 +11,8 @@ use crate::pool::Shared;
 use crate::pool::item::{Body, Item, Supply};
 use crate::pool::job::Job;
 use crate::pool::load::{Load, Task};
+use crate::pool::options::Chunksize;
 use crate::wire::run::MAX_ITEMS;
-
-/// How items are cut into chunks. A chunk is transport only: every item has
-/// its own outcome and its own clock.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Chunksize {
-    /// Larger for short tasks, 1 for long ones.
-    #[default]
-    Auto,
-    /// This many items, the last chunk excepted.
-    Fixed(NonZeroUsize),
-}
-
-impl Chunksize {
-    /// What `Pool.map` of Python's `multiprocessing` would send together: a
-    /// quarter of each worker's share, rounded up.
-    ///
-    /// ```
-    /// use std::num::NonZeroUsize;
-    /// use wpool::Chunksize;
-    ///
-    /// let four = NonZeroUsize::new(4).unwrap();
-    /// assert_eq!(Chunksize::python(100, four).items(), Some(7));
-    /// ```
-    #[must_use]
-    pub fn python(items: usize, processes: NonZeroUsize) -> Self {
-        let chunks = processes.get().saturating_mul(4);
-        NonZeroUsize::new(items.div_ceil(chunks)).map_or(Self::Auto, Self::Fixed)
-    }
-
-    /// The number of items, where it is fixed.
-    #[must_use]
-    pub fn items(self) -> Option<usize> {
-        match self {
-            Self::Auto => None,
-            Self::Fixed(items) => Some(items.get()),
-        }
-    }
-}
 
 /// Time of all tasks of an automatic chunk, in nanoseconds.
 const AUTO_NS: u64 = 200_000;
@@ -67,16 +29,6 @@ const SHORT_NS: u64 = 20_000;
 
 /// Permits taken at a time.
 const PERMITS: usize = 64;
-
-/// What becomes of items that were not read yet when a job is stopped.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Rest {
-    /// They are not read.
-    #[default]
-    Leave,
-    /// They are read and end as `cancelled`.
-    Cancel,
-}
 
 /// Pulls `items` until they end or the job is stopped; a permit comes before
 /// each pull. Items that panic end with a failure of the next position.

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 use crate::outcome::Outcome;
 use crate::pool::budget::Budget;
 use crate::pool::delivery::{Cursor, Delivery, Finished};
-use crate::pool::feed::Rest;
 use crate::pool::load::{Gathering, Load};
+use crate::pool::options::Rest;
 use crate::pool::reorder::{Next, Reorder};
 
 /// Bytes of undelivered outcomes at which slots stop reading, except the one

@@ -27,6 +27,7 @@ mod link;
 mod load;
 mod lone;
 mod map;
+mod options;
 mod refused;
 mod reorder;
 mod slot;
@@ -35,7 +36,6 @@ mod stats;
 use std::fs::File;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::os::fd::OwnedFd;
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
@@ -44,18 +44,18 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use rustix::event::EventfdFlags;
 
-pub use feed::{Chunksize, Rest};
 pub use iter::{JobHandle, Outcomes, TimedOut};
 pub use job::Observer;
 pub(crate) use lone::Room;
 pub use map::MapError;
+pub use options::{Chunksize, MapOptions, PoolOptions, Rest, Work};
 pub use stats::Stats;
 
 use crate::describe::Description;
 use crate::error::Error;
 use crate::error::Told;
 use crate::error::is_scarcity;
-use crate::limits::{Isolation, SandboxMode};
+use crate::limits::Isolation;
 use crate::outcome::{Failure, Kind};
 use crate::pool::budget::Budget;
 use crate::pool::item::Supply;
@@ -75,74 +75,6 @@ const STACK: usize = 1 << 20;
 
 /// How long a full queue is waited for before the pool's end is looked at.
 const LOOK: Duration = Duration::from_millis(100);
-
-/// How a pool is run.
-#[derive(Clone, Debug)]
-pub struct PoolOptions {
-    /// Worker processes.
-    pub processes: NonZeroUsize,
-    /// Items after which a worker is replaced.
-    pub max_tasks_per_child: Option<NonZeroU64>,
-    /// How hard the workers' lock-down is insisted on.
-    pub sandbox: SandboxMode,
-    /// Further tries of an item that failed with one of `retry_on`.
-    pub retries: u32,
-    /// Kinds that `retries` is for.
-    pub retry_on: Vec<Kind>,
-    /// Pause before the next try, times the number of tries so far.
-    pub backoff: Duration,
-    /// The program that workers are started from.
-    pub worker: PathBuf,
-    /// Most items in one worker at once; for measurements.
-    pub credit: Option<NonZeroUsize>,
-}
-
-impl Default for PoolOptions {
-    fn default() -> Self {
-        Self {
-            processes: NonZeroUsize::MIN,
-            max_tasks_per_child: None,
-            sandbox: SandboxMode::default(),
-            retries: 0,
-            retry_on: vec![Kind::WorkerCrashed, Kind::Timeout],
-            backoff: Duration::ZERO,
-            worker: process::own_binary(),
-            credit: None,
-        }
-    }
-}
-
-/// How one call of a pool goes through its items.
-#[derive(Clone, Copy, Debug)]
-pub struct MapOptions {
-    /// Outcomes in input order, or as they come.
-    pub ordered: bool,
-    /// How items are cut into chunks.
-    pub chunksize: Chunksize,
-    /// Items that may be pulled and not delivered.
-    pub window: Option<NonZeroUsize>,
-    /// What becomes of unread items when the job is stopped.
-    pub rest: Rest,
-    /// Position of the function in the task specification's targets.
-    pub function: u16,
-}
-
-impl Default for MapOptions {
-    fn default() -> Self {
-        Self { ordered: true, chunksize: Chunksize::Auto, window: None, rest: Rest::Leave, function: 0 }
-    }
-}
-
-/// What a pool runs: a compiled module and how its tasks are called.
-#[derive(Debug)]
-pub struct Work {
-    /// The artifact of the compile worker.
-    pub artifact: File,
-    /// What it offers and needs.
-    pub description: Description,
-    /// How tasks are called.
-    pub spec: TaskSpec,
-}
 
 /// What slots, feeders and readers share.
 #[derive(Debug)]
