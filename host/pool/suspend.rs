@@ -88,7 +88,7 @@ impl Workers {
 /// The monotonic clock without the time in which it was frozen.
 #[derive(Debug)]
 struct Clock {
-    /// Where it stands on the monotonic clock; 0 while it goes.
+    /// What it shows while it stands; 0 while it goes.
     frozen: AtomicU64,
     /// All time in which it was frozen.
     skipped: AtomicU64,
@@ -104,11 +104,12 @@ impl Clock {
         let mut before = state();
         loop {
             let (frozen, skipped) = before;
-            let time = if frozen == 0 { monotonic_ns() } else { frozen };
+            // Nothing else counts while it stands: `thaw` takes two steps.
+            let time = if frozen == 0 { monotonic_ns().saturating_sub(skipped) } else { frozen };
             // A thread may be stopped between any two of these reads.
             let after = state();
             if after == before {
-                return time.saturating_sub(skipped);
+                return time;
             }
             before = after;
         }
@@ -116,14 +117,14 @@ impl Clock {
 
     fn freeze(&self) {
         if self.frozen.load(Ordering::SeqCst) == 0 {
-            self.frozen.store(monotonic_ns(), Ordering::SeqCst);
+            self.frozen.store(self.now_ns(), Ordering::SeqCst);
         }
     }
 
     fn thaw(&self) {
         let frozen = self.frozen.load(Ordering::SeqCst);
         if frozen != 0 {
-            self.skipped.fetch_add(monotonic_ns().saturating_sub(frozen), Ordering::SeqCst);
+            self.skipped.store(monotonic_ns().saturating_sub(frozen), Ordering::SeqCst);
             self.frozen.store(0, Ordering::SeqCst);
         }
     }
@@ -165,6 +166,7 @@ mod tests {
                 let (mut last, mut longest) = (clock.now_ns(), 0);
                 while !over.load(Ordering::SeqCst) {
                     let now = clock.now_ns();
+                    assert!(now >= last, "it goes back from {last} to {now}");
                     longest = longest.max(now.saturating_sub(last));
                     last = now;
                 }
