@@ -244,11 +244,29 @@ def lock_down(peers, options):
     return {"ours": ours, "other": other, "unit": " ms", "scale": 1e-3, "ratio": (ours - other) * 1e3}
 
 
+def lock_down_tasks(peers, options):
+    """The rate of tasks with lock-down ÷ without: a difference so small that it
+    takes many pairs of samples, each pair in the other order than the last."""
+    kinds = ("fresh", "open")
+    rates = {kind: [] for kind in kinds}
+    for number in range(options.pairs + 1):
+        for kind in kinds if number % 2 else kinds[::-1]:
+            answer = peers["driver"].ask(f"sample int {kind} 1 {options.items // 5}")
+            # The first are slower: pools start.
+            if number > 0:
+                rates[kind].append(answer["items"] / answer["seconds"])
+    ratios = [locked / free for locked, free in zip(rates["fresh"], rates["open"])]
+    ours, other = (statistics.median(rates[kind]) for kind in kinds)
+    return {"ours": ours, "other": other, "unit": "/s", "most": False, "ratio": statistics.median(ratios),
+            "low": statistics.quantiles(ratios)[0], "high": statistics.quantiles(ratios)[2]}
+
+
 def measure_memory(peers, inputs, options):
     measures = {
         "pss": worker_memory,
         "rss": lambda: host_memory(inputs),
         "walls": lambda: lock_down(peers, options),
+        "tasks": lambda: lock_down_tasks(peers, options),
         "start": lambda: cached_start(peers, inputs, options),
     }
     rows = []
@@ -347,8 +365,8 @@ def arguments():
     parser.add_argument("--quick", action="store_true", help="fewer and shorter samples: under a minute")
     parser.add_argument("--check", action="store_true", help="exit 1 when a floor is missed")
     options = parser.parse_args()
-    full = {"rounds": 7, "seconds": 0.3, "budget": 200, "cold": 2, "starts": 20, "items": 400_000}
-    quick = {"rounds": 3, "seconds": 0.12, "budget": 30, "cold": 1, "starts": 6, "items": 100_000}
+    full = {"rounds": 7, "seconds": 0.3, "budget": 200, "cold": 2, "starts": 20, "pairs": 60, "items": 400_000}
+    quick = {"rounds": 3, "seconds": 0.12, "budget": 30, "cold": 1, "starts": 6, "pairs": 30, "items": 100_000}
     vars(options).update(quick if options.quick else full)
     return options
 
