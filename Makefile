@@ -29,7 +29,7 @@ bench: ## measure against Python's Pool: a table of ratios (BENCH=--quick is fas
 	python3 benches/run.py $(BENCH)
 
 guests: ## compile the example task functions to target/guests
-	@scripts/setup-guests.sh >/dev/null && scripts/build-guests.sh
+	@scripts/setup-guests.sh >/dev/null && scripts/setup-languages.sh && scripts/build-guests.sh
 
 build: ## the wpool binary
 	cargo build --release --locked

@@ -80,13 +80,16 @@ pub fn numbers(count: u64) -> impl Iterator<Item = Item> + Send + 'static {
     (0..count).map(|index| item(index, index.to_string()))
 }
 
-/// Has what the tests start heed Ctrl-C, whoever started the tests: shells
-/// have their background jobs ignore it, and that is inherited.
+/// Has what the tests start heed signals, whoever started the tests: shells
+/// have their background jobs ignore Ctrl-C and `nohup` a closed terminal, and
+/// that is inherited.
 pub fn heed_signals() {
     #[expect(unsafe_code, reason = "signal(2) has no safe form")]
     // SAFETY: the default action is no handler of ours.
     unsafe {
-        libc::signal(libc::SIGINT, libc::SIG_DFL);
+        for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGTERM] {
+            libc::signal(signal, libc::SIG_DFL);
+        }
     }
 }
 
