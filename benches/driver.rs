@@ -9,6 +9,7 @@
 //! | `map MODE CHUNK ITEMS` | the same for numbers, typed, as `Pool.map` of Python gives a list |
 //! | `loop TASK MODE ITEMS` | the same module without a pool, on this thread |
 //! | `apply TASK ITEMS` | seconds of calls with one item, one after another |
+//! | `allocations MODE CHUNK ITEMS` | how often the host asked for memory in such a map |
 //! | `bare ALLOCATOR THREADS ITEMS` | wasmtime alone, without any of ours: `on-demand` or `pooled` |
 //! | `binary FILE.wat FILE.wasm` | writes text as a binary, for programs that take no text |
 //! | `pss TASK` | bytes that each worker holds, shared pages by their share |
@@ -23,6 +24,8 @@
 
 #[path = "driver/bare.rs"]
 mod bare;
+#[path = "driver/counting.rs"]
+mod counting;
 #[path = "driver/guest.rs"]
 mod guest;
 #[path = "driver/measure.rs"]
@@ -40,6 +43,9 @@ use wpool::pool::{Chunksize, Pool};
 
 use crate::guest::{Mode, Task, WORKERS};
 use crate::measure::Local;
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting::new();
 
 fn main() -> ExitCode {
     if let Some(code) = wpool::worker::run_if_requested() {
@@ -87,6 +93,13 @@ impl Bench {
                 let items = count(items)?;
                 let pool = self.pool(Task::Int, mode.parse()?)?;
                 measure::map(pool, chunksize(chunk, items)?, items)
+            }
+            ["allocations", mode, chunk, items] => {
+                let items = count(items)?;
+                let pool = self.pool(Task::Int, mode.parse()?)?;
+                let before = ALLOCATOR.count();
+                measure::map(pool, chunksize(chunk, items)?, items)?;
+                Ok(json!({ "allocations": ALLOCATOR.count() - before }))
             }
             ["loop", task, mode, items] => self.local(task.parse()?, mode.parse()?)?.sample(count(items)?),
             ["apply", task, items] => {

@@ -104,7 +104,7 @@ def pipelines(driver, quick):
 def per_task(module, count, workers):
     """Microseconds of one task: a long run less a short one."""
     few, many = texts(count // 10), texts(count)
-    words = ("run", f"-j{workers}", "-q", module, "--item-as", "json", "-o", OUT / "out", "--map")
+    words = ("run", f"-j{workers}", "-q", module, "--input", "lines", "-o", OUT / "out", "--map")
     command(*words, few)
     short, long = median(3, lambda: command(*words, few)[0]), median(3, lambda: command(*words, many)[0])
     return (long - short) / (count - count // 10) * 1e6

@@ -13,6 +13,7 @@ use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::WasiP1Ctx;
 
 use crate::guest::Task;
+use crate::measure::host_cpu;
 
 /// Bytes of an item.
 const PAYLOAD: usize = 64;
@@ -39,6 +40,7 @@ pub fn sample(allocator: &str, threads: u64, items: u64) -> Result<Value> {
     let threads = usize::try_from(threads)?;
     let each = items / threads as u64;
     let start = Barrier::new(threads + 1);
+    let cpu = host_cpu();
     let seconds = std::thread::scope(|scope| -> Result<f64> {
         let spawn = |_| {
             scope.spawn(|| {
@@ -54,7 +56,7 @@ pub fn sample(allocator: &str, threads: u64, items: u64) -> Result<Value> {
         }
         Ok(started.elapsed().as_secs_f64())
     })?;
-    Ok(json!({ "seconds": seconds, "items": each * threads as u64 }))
+    Ok(json!({ "seconds": seconds, "items": each * threads as u64, "host_cpu": host_cpu() - cpu }))
 }
 
 fn prepare(allocator: Allocator) -> wasmtime::Result<InstancePre<WasiP1Ctx>> {

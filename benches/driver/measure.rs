@@ -55,7 +55,7 @@ pub fn map(pool: &Pool, chunksize: Chunksize, items: u64) -> Result<Value> {
 }
 
 /// Processor time of this process in seconds.
-fn host_cpu() -> f64 {
+pub fn host_cpu() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }

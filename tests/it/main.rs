@@ -16,6 +16,7 @@ mod evil;
 mod found;
 mod fuzz;
 mod grants;
+mod guards;
 mod guests;
 mod hostile;
 mod journal;
