@@ -126,7 +126,7 @@ code = {PYTHON_CODE.replace('sys.argv[1]', repr('{"id": 1, "text": "The quick br
 eryx.Sandbox().execute(code)
 started = time.perf_counter()
 for _ in range(20):
-    assert '"words"' in eryx.Sandbox().execute(code).stdout
+    assert b'"words"' in eryx.Sandbox().execute(code).stdout
 print((time.perf_counter() - started) / 20 * 1e6)
 """
 
