@@ -125,7 +125,7 @@ impl Task {
                 Self::Int => (Bytes::from(index.to_string()), ItemForm::Json),
                 Self::Bytes | Self::Component | Self::Echo(_) => (payload.clone(), ItemForm::Raw),
             };
-            Item { index, body: Ok(Body { bytes, form, path: None }), tag: None }
+            Item { index, body: Ok(Body { bytes, form, path: None, connection: None }), tag: None }
         })
     }
 

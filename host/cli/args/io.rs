@@ -32,6 +32,11 @@ pub struct ModeArgs {
     /// Call once with this JSON value and print the result
     #[arg(long, value_name = "JSON", allow_negative_numbers = true)]
     pub apply: Option<String>,
+    /// Serve connections: each is the standard streams of one run of a command
+    ///
+    /// HOST:PORT (port 0: any, told on standard error) or unix:PATH.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
 }
 
 /// The mode of a run.
@@ -47,6 +52,8 @@ pub enum Mode {
     Starmap,
     /// `--apply`.
     Apply,
+    /// `--listen`.
+    Listen,
 }
 
 impl Mode {
@@ -54,7 +61,7 @@ impl Mode {
     #[must_use]
     pub fn spread(self) -> Spread {
         match self {
-            Self::Map | Self::Imap | Self::ImapUnordered => Spread::One,
+            Self::Map | Self::Imap | Self::ImapUnordered | Self::Listen => Spread::One,
             Self::Starmap => Spread::Star,
             Self::Apply => Spread::Auto,
         }
@@ -63,7 +70,7 @@ impl Mode {
     /// Whether each result is written as soon as it can be.
     #[must_use]
     pub fn streams(self) -> bool {
-        matches!(self, Self::Imap | Self::ImapUnordered)
+        matches!(self, Self::Imap | Self::ImapUnordered | Self::Listen)
     }
 }
 
@@ -78,6 +85,7 @@ impl ModeArgs {
             (Mode::ImapUnordered, &self.imap_unordered),
             (Mode::Starmap, &self.starmap),
             (Mode::Apply, &self.apply),
+            (Mode::Listen, &self.listen),
         ]
         .into_iter()
         .find_map(|(mode, source)| Some((mode, source.as_deref()?)))
