@@ -159,7 +159,7 @@ impl Inner {
         if !spec.capabilities.connections {
             return Err(CallError::usage("the pool is not for connections; build it with PoolBuilder::connections"));
         }
-        let callee = self.functions.callee(call, Take::Whole)?;
+        let callee = self.functions.callee(call, Take::Either)?;
         let abi = spec.targets.get(usize::from(callee.target)).map(|target| target.abi);
         if abi != Some(Abi::Command) {
             return Err(CallError::usage(format!("{} is no program: it has no standard streams", callee.name)));

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
+use rustix::net::Shutdown;
 
 use crate::error::{Error, is_scarcity};
 use crate::outcome::Tag;
@@ -39,7 +40,6 @@ enum Socket {
 /// Items that are connections, until it is stopped.
 #[derive(Debug)]
 pub struct Acceptor {
-    socket: Socket,
     stopper: Stopper,
     accepted: u64,
 }
@@ -52,24 +52,22 @@ pub struct Stopper(Arc<Stop>);
 struct Stop {
     stopped: AtomicBool,
     waker: OwnedFd,
-    /// Removed with the first call.
-    path: Option<PathBuf>,
+    socket: Socket,
 }
 
 impl Stopper {
-    fn new(path: Option<PathBuf>) -> io::Result<Self> {
-        let waker = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self(Arc::new(Stop { stopped: AtomicBool::new(false), waker, path })))
-    }
-
-    /// No further connection is accepted; a socket's file is removed.
+    /// No further connection is accepted, or waits to be; a socket's file is
+    /// removed.
     pub fn stop(&self) {
         if self.0.stopped.swap(true, Ordering::AcqRel) {
             return;
         }
+        // Whoever accepts may be waiting for room in the pool: it is not for
+        // him to close the port. A socket that is not there is closed enough.
+        let _closed = rustix::net::shutdown(&self.0.socket, Shutdown::Both);
         // A full counter is readable already, which is all that is wanted.
         let _full = rustix::io::write(&self.0.waker, &1_u64.to_ne_bytes());
-        if let Some(path) = &self.0.path {
+        if let Socket::Unix(_, path) = &self.0.socket {
             // Whoever removed it already wanted the same.
             let _gone = std::fs::remove_file(path);
         }
@@ -145,17 +143,15 @@ impl Acceptor {
         rustix::io::ioctl_fionbio(&socket, true)?;
         // A second time only to have room for more.
         rustix::net::listen(&socket, BACKLOG)?;
-        let path = match &socket {
-            Socket::Tcp(_) => None,
-            Socket::Unix(_, path) => Some(path.clone()),
-        };
-        Ok(Self { socket, stopper: Stopper::new(path)?, accepted: 0 })
+        let waker = rustix::event::eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        let stop = Stop { stopped: AtomicBool::new(false), waker, socket };
+        Ok(Self { stopper: Stopper(Arc::new(stop)), accepted: 0 })
     }
 
     /// Where it listens, with the port that it got.
     #[must_use]
     pub fn address(&self) -> String {
-        self.socket.to_string()
+        self.stopper.0.socket.to_string()
     }
 
     /// What ends it.
@@ -172,7 +168,7 @@ impl Acceptor {
         let waited = if scarce {
             poll(&mut [stop], Some(&pause))
         } else {
-            poll(&mut [stop, PollFd::new(&self.socket, PollFlags::IN)], None)
+            poll(&mut [stop, PollFd::new(&self.stopper.0.socket, PollFlags::IN)], None)
         };
         match waited {
             Ok(_) | Err(Errno::INTR) => Ok(()),
@@ -181,7 +177,7 @@ impl Acceptor {
     }
 
     fn accept(&self) -> io::Result<(OwnedFd, String)> {
-        match &self.socket {
+        match &self.stopper.0.socket {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;
                 // Answers are written whole; to gather them only delays them.

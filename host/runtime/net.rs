@@ -10,8 +10,8 @@ use wasmtime_wasi::sockets::SocketAddrUse;
 
 use crate::capabilities::NetGrant;
 
-/// Sockets that a guest may have open at once; what a worker has descriptors
-/// for ends first.
+/// Sockets that a guest has handles for; its worker has descriptors for a few
+/// less.
 pub const MAX_SOCKETS: usize = 128;
 
 /// Where one task, or one instance that is kept, goes to the network.

@@ -38,7 +38,7 @@ const DESCRIPTORS_OF_DIRECTORY: u64 = 2;
 
 /// How many more where sockets may be made. They end before the guest's
 /// handles, too.
-const DESCRIPTORS_OF_NETWORK: u64 = 128;
+const DESCRIPTORS_OF_NETWORK: u64 = 64;
 
 /// Writable memory of a run worker beside what its guest and its payloads
 /// take, in bytes.

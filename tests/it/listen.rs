@@ -405,7 +405,8 @@ fn what_has_no_meaning_for_connections_is_refused() {
     }
     // A function has no standard streams.
     refused("square.wat", &[], 3);
-    refused("square.wat", &["--invoke", "square"], 2);
+    refused("square.wat", &["--invoke", "square"], 3);
+    refused("square.wat", &["--invoke", "square", "--abi", "core"], 2);
 }
 
 #[test]
@@ -565,9 +566,9 @@ fn the_library_refuses_connections_where_they_have_no_place() {
     let plain = wpool::Pool::builder(plain).processes(1).worker(binary()).build().expect("a pool");
     let error = plain.talk("_start", pair()).expect_err("not for connections").to_string();
     assert!(error.contains("PoolBuilder::connections"), "{error}");
-    let functions = library(r#"(module (func (export "run") (result i32) (i32.const 1)))"#, 1);
+    let functions = library(r#"(module (func (export "run") (param i32) (result i32) (local.get 0)))"#, 1);
     let error = functions.talk("run", pair()).expect_err("no program").to_string();
     assert!(error.contains("no program"), "{error}");
-    let error = functions.apply::<i32>("run", ()).expect_err("no connection").to_string();
+    let error = functions.apply::<i32>("run", 1).expect_err("no connection").to_string();
     assert!(error.contains("connections only"), "{error}");
 }
