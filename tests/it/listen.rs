@@ -13,14 +13,14 @@ use serde_json::{Value, json};
 
 use crate::command::{Bench, Ran};
 use crate::guests::guest;
-use crate::support::binary;
+use crate::support::{binary, children_of};
 
 /// More than anything here takes, unless it hangs.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Says back what it reads, until the client has no more to say. Exits with 1
 /// where it cannot read and 2 where it cannot write.
-const ECHO: &str = r#"(module
+pub const ECHO: &str = r#"(module
     (import "wasi_snapshot_preview1" "fd_read" (func $read (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
     (import "wasi_snapshot_preview1" "proc_exit" (func $exit (param i32)))
@@ -137,7 +137,7 @@ impl Drop for Service {
 }
 
 /// Says something and hears it back.
-fn talk(mut stream: &TcpStream, text: &str) {
+pub fn talk(mut stream: &TcpStream, text: &str) {
     stream.write_all(text.as_bytes()).expect("said");
     let mut heard = vec![0; text.len()];
     stream.read_exact(&mut heard).expect("heard");
@@ -145,7 +145,7 @@ fn talk(mut stream: &TcpStream, text: &str) {
 }
 
 /// The last of a talk: the client's end, and the server's after it.
-fn leave(mut stream: &TcpStream) {
+pub fn leave(mut stream: &TcpStream) {
     stream.shutdown(Shutdown::Write).expect("shut down");
     let mut rest = Vec::new();
     stream.read_to_end(&mut rest).expect("the end");
@@ -361,6 +361,26 @@ fn grace_ends_and_a_second_signal_does_at_once() {
 }
 
 #[test]
+fn a_killed_worker_costs_only_its_connection() {
+    let service = Service::start(ECHO, &["-j", "1"]);
+    let first = service.client();
+    talk(&first, "hello");
+    for worker in children_of(service.child.as_ref().unwrap().id()) {
+        let worker = rustix::process::Pid::from_raw(worker).unwrap();
+        rustix::process::kill_process(worker, rustix::process::Signal::KILL).unwrap();
+    }
+    let ended = (&first).read_to_end(&mut Vec::new());
+    assert!(ended.is_ok() || ended.is_err_and(|error| error.kind() == ErrorKind::ConnectionReset));
+    let second = service.client();
+    talk(&second, "and on");
+    leave(&second);
+    let records = service.stop();
+    // What the first was told cannot be told again.
+    assert_eq!(records[0]["error"]["detail"]["reason"], "maybe-ran", "{}", records[0]);
+    assert_eq!((&records[0]["attempts"], &records[1]["kind"]), (&json!(1), &json!("ok")), "{records:?}");
+}
+
+#[test]
 fn an_address_that_cannot_be_had_ends_the_run_with_the_reason() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap().to_string();
@@ -503,72 +523,4 @@ fn arguments_name_the_client_and_programs_of_both_kinds_talk() {
         let records = service.stop();
         assert_eq!(kinds(&records, "ok").count(), 2, "{records:?}");
     }
-}
-
-/// A pool of the library for connections.
-fn library(wat: &str, processes: usize) -> wpool::Pool {
-    let module = wpool::Module::from_bytes("talk.wat", wat.as_bytes()).expect("text");
-    wpool::Pool::builder(module).processes(processes).connections().worker(binary()).build().expect("a pool")
-}
-
-#[test]
-fn the_library_serves_a_listener_until_it_is_stopped() {
-    let pool = library(ECHO, 2);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let service = pool.serve("_start", listener).expect("a service");
-    let handle = service.handle();
-    let clients = std::thread::spawn(move || {
-        let said: Vec<String> = (0..10).map(|number| format!("client {number}")).collect();
-        for text in &said {
-            let stream = TcpStream::connect(address).unwrap();
-            talk(&stream, text);
-            leave(&stream);
-        }
-        handle.stop();
-    });
-    let outcomes: Vec<_> = service.collect();
-    clients.join().expect("they were served");
-    assert_eq!(outcomes.len(), 10);
-    for outcome in &outcomes {
-        let value = outcome.result.as_ref().expect("served");
-        let traffic: wpool::Traffic = serde_json::from_slice(&value.bytes).expect("what went over it");
-        assert_eq!((traffic.received, traffic.sent), (8, 8));
-        assert!(outcome.tag.as_ref().and_then(|tag| tag.input.as_deref()).is_some_and(|peer| peer.starts_with("127.")));
-    }
-    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
-}
-
-#[test]
-fn p16_accepted_connections_are_arguments_of_apply_async() {
-    let pool = library(ECHO, 5);
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap();
-    let clients: Vec<_> = (0..5).map(|_| TcpStream::connect(address).unwrap()).collect();
-    let talks: Vec<_> =
-        (0..5).map(|_| pool.talk("_start", listener.accept().unwrap().0).expect("handed over")).collect();
-    for (number, client) in clients.iter().enumerate() {
-        client.set_read_timeout(Some(PATIENCE)).unwrap();
-        talk(client, &format!("client {number}, until Q"));
-    }
-    assert!(talks.iter().all(|talk| !talk.ready()));
-    clients.iter().for_each(leave);
-    for talk in talks {
-        let traffic = talk.get().expect("it went well");
-        assert_eq!((traffic.received, traffic.sent), (17, 17));
-    }
-}
-
-#[test]
-fn the_library_refuses_connections_where_they_have_no_place() {
-    let pair = || UnixStream::pair().unwrap().0;
-    let plain = wpool::Module::from_bytes("talk.wat", ECHO.as_bytes()).expect("text");
-    let plain = wpool::Pool::builder(plain).processes(1).worker(binary()).build().expect("a pool");
-    let error = plain.talk("_start", pair()).expect_err("not for connections").to_string();
-    assert!(error.contains("PoolBuilder::connections"), "{error}");
-    let functions = library(r#"(module (func (export "run") (param i32) (result i32) (local.get 0)))"#, 1);
-    let error = functions.talk("run", pair()).expect_err("no program").to_string();
-    assert!(error.contains("no program"), "{error}");
-    let error = functions.apply::<i32>("run", 1).expect_err("no connection").to_string();
-    assert!(error.contains("connections only"), "{error}");
 }

@@ -2,6 +2,7 @@
 //! worker is makes system calls, and lives or dies as it should.
 
 use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use wpool::error::Error;
 use wpool::limits::SandboxMode;
 use wpool::outcome::{Kind, Outcome};
 use wpool::pool::compile::{CompileOptions, prepare};
+use wpool::pool::item::{Connection, Item};
 use wpool::pool::module::Module;
 use wpool::pool::{MapOptions, Pool, PoolOptions};
 use wpool::sandbox::seccomp::table::{Call, Test};
@@ -39,9 +41,20 @@ fn start(spec: TaskSpec, processes: usize) -> Pool {
 }
 
 pub fn tried_with(spec: TaskSpec, orders: &[String]) -> Vec<Outcome> {
+    let connections = spec.capabilities.connections;
     let pool = start(spec, 8);
-    let items: Vec<_> = (0..).zip(orders).map(|(index, order)| item(index, order.clone())).collect();
+    let items = (0..).zip(orders.to_vec()).map(move |(index, order)| match connections {
+        true => connected(item(index, order)),
+        false => item(index, order),
+    });
     pool.outcomes(items, MapOptions::default()).expect("job").collect()
+}
+
+/// The item with a client who has gone already.
+fn connected(mut item: Item) -> Item {
+    let (ours, _theirs) = UnixStream::pair().expect("sockets");
+    item.body.as_mut().expect("bytes").connection = Some(Connection::new(ours.into()));
+    item
 }
 
 fn tried(orders: &[String]) -> Vec<Outcome> {

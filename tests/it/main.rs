@@ -26,5 +26,6 @@ mod network;
 mod pool;
 mod readme;
 mod runs;
+mod serve;
 mod support;
 mod tidy;
