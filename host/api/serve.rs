@@ -31,7 +31,8 @@ pub struct Traffic {
 /// Connections that are served: an outcome for each, as they end. Its value is
 /// a [`Traffic`], and its [`tag`](Outcome::tag) has the client's address.
 ///
-/// Dropping it ends the connections that are open.
+/// Dropping it ends the connections that are open. [`Pool::close`] does not:
+/// a pool is at its end when its services are.
 #[derive(Debug)]
 pub struct Service {
     outcomes: Outcomes,
@@ -147,7 +148,6 @@ impl Pool {
         let terms = super::calls::terms_of(&callee, &call, Some(done));
         let outcomes = self.inner.engine.outcomes_on(acceptor, options, terms);
         let outcomes = outcomes.map_err(|error| CallError::Pool(Arc::new(error)))?;
-        self.inner.gate.stream(outcomes.job());
         Ok(Service { outcomes, stopper })
     }
 }

@@ -16,6 +16,7 @@ use rustix::io::Errno;
 use rustix::net::Shutdown;
 
 use crate::error::{Error, is_scarcity};
+use crate::escape;
 use crate::outcome::Tag;
 use crate::pool::item::{Body, Connection, Item};
 use crate::wire::message::ItemForm;
@@ -108,7 +109,7 @@ impl Acceptor {
     /// [`Error::Usage`] for what is no address; [`Error::Io`] where the system
     /// does not give it.
     pub fn bind(address: &str) -> Result<Self, Error> {
-        let failed = |error: io::Error| Error::io(format!("cannot listen at {address}"))(error);
+        let failed = |error: io::Error| Error::io(format!("cannot listen at {}", escape::name(address)))(error);
         match address.strip_prefix(UNIX) {
             Some("") => Err(Error::Usage("--listen unix: needs a path, such as unix:/run/talk.sock".to_owned())),
             Some(path) => {
@@ -181,7 +182,8 @@ impl Acceptor {
             Socket::Tcp(listener) => {
                 let (stream, peer) = listener.accept()?;
                 // Answers are written whole; to gather them only delays them.
-                stream.set_nodelay(true)?;
+                // Of one that is gone it does not matter.
+                let _gone = stream.set_nodelay(true);
                 Ok((stream.into(), peer.to_string()))
             }
             Socket::Unix(listener, path) => {
@@ -196,6 +198,12 @@ impl Acceptor {
         self.accepted += 1;
         connected(index, socket, peer)
     }
+}
+
+/// Whether nobody can ever connect again: whoever shares the socket has shut it
+/// down, or it never was one to listen at.
+fn is_over(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::INVAL | Errno::BADF | Errno::NOTSOCK | Errno::OPNOTSUPP))
 }
 
 /// An item that is a connection; its bytes are the client's address, empty
@@ -221,6 +229,7 @@ impl Iterator for Acceptor {
             }
             match self.accept() {
                 Ok((socket, peer)) => return Some(self.item(socket, peer)),
+                Err(error) if is_over(&error) => return None,
                 // Any other error is of one client, who is gone.
                 Err(error) => scarce = error.kind() != io::ErrorKind::WouldBlock && is_scarcity(&error),
             }
@@ -245,6 +254,15 @@ mod tests {
         let waiting = std::thread::spawn(move || acceptor.count());
         stopper.stop();
         assert_eq!(waiting.join().unwrap(), 0);
+    }
+
+    #[test]
+    fn a_listener_that_others_shut_down_is_at_its_end() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = listener.try_clone().unwrap();
+        let acceptor = Acceptor::tcp(listener).unwrap();
+        rustix::net::shutdown(&other, Shutdown::Both).unwrap();
+        assert_eq!(acceptor.count(), 0);
     }
 
     #[test]

@@ -75,6 +75,11 @@ impl Silent {
     }
 }
 
+/// Whether this system has IPv6 at all.
+fn has_ipv6() -> bool {
+    UdpSocket::bind("[::]:0").is_ok()
+}
+
 /// A port that was free a moment ago.
 fn free() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
@@ -98,6 +103,7 @@ fn granted_addresses_are_reached_and_no_others() {
         format!("127.0.0.1:{}", port.wrapping_sub(1)),
         other.to_string(),
     ];
+    let ungranted: Vec<_> = ungranted.into_iter().filter(|at| has_ipv6() || !at.starts_with('[')).collect();
     // Those that WASI has no way to say, whatever is granted.
     let unsayable = [format!("[::ffff:127.0.0.1]:{}", other.port()), format!("0.0.0.0:{}", other.port())];
     let all = [address.to_string()].into_iter().chain(ungranted.clone()).chain(unsayable).chain([address.to_string()]);
@@ -146,7 +152,7 @@ fn binding_and_listening_are_for_granted_addresses() {
         at("127.0.0.1", before),
         at("0.0.0.0", port),
         at("127.0.0.2", port),
-        at("[::1]", port),
+        at(if has_ipv6() { "[::1]" } else { "127.0.0.3" }, port),
         at("127.0.0.1", 0),
         at("0.0.0.0", 0),
     ]);
@@ -285,6 +291,20 @@ fn a_peer_that_does_not_read_costs_one_timeout() {
     let flooded = records(&bench, "flood", &items, &options);
     assert_eq!(flooded[0]["kind"], "timeout", "{}", flooded[0]);
     assert_eq!(flooded[1]["value"], 100_000, "{}", flooded[1]);
+}
+
+#[test]
+fn a_task_that_waits_for_its_client_is_ended_by_its_timeout() {
+    if ports().is_none() {
+        return;
+    }
+    let (bench, port) = (Bench::new(), free());
+    let grant = format!("127.0.0.1:{port}");
+    for mode in ["kill", "trap"] {
+        let options = ["--allow-net", &grant, "--timeout", "300ms", "--timeout-mode", mode];
+        let waited = records(&bench, "serve", &json!([[port]]), &options);
+        assert_eq!(waited[0]["kind"], "timeout", "{}", waited[0]);
+    }
 }
 
 #[test]
