@@ -324,6 +324,19 @@ fn grants_that_are_none_and_names_without_addresses_are_wrong_usage() {
 }
 
 #[test]
+fn a_journal_knows_grants_by_their_names_not_by_their_addresses() {
+    let bench = Bench::new();
+    let line = ["run", "square.wat", "--map", "[1]", "--allow-net", "localhost:80", "--journal", "j"];
+    assert_eq!(bench.run(&line).code, Some(0));
+    let header: Value = serde_json::from_str(bench.read("j").lines().next().expect("a header")).expect("JSON");
+    let net = &header["run"]["options"]["capabilities"]["net"];
+    assert_eq!(*net, json!([{"host": "localhost", "first": 80, "last": 80}]));
+    // Another grant is another run.
+    let other = ["run", "square.wat", "--map", "[1]", "--allow-net", "localhost:81", "--journal", "j", "--resume"];
+    assert_eq!(bench.run(&other).code, Some(2));
+}
+
+#[test]
 fn a_dry_run_shows_the_grant_and_the_layers_that_are_left() {
     let bench = Bench::new();
     let layers = |options: &[&str]| {
