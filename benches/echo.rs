@@ -70,7 +70,7 @@ fn load(address: &str, clients: usize, connections: usize, messages: usize) {
     });
     let took = started.elapsed().as_secs_f64();
     let (mut whole, mut lines) = times.into_inner().unwrap();
-    let mut us = |part: f64, of: &mut Vec<Duration>| {
+    let us = |part: f64, of: &mut Vec<Duration>| {
         of.sort_unstable();
         of[((of.len() - 1) as f64 * part) as usize].as_secs_f64() * 1e6
     };

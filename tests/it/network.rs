@@ -454,12 +454,15 @@ fn visit(port: u16) -> String {
 }
 
 fn visitors(ports: &[u16]) -> Vec<JoinHandle<String>> {
-    ports.iter().map(|port| *port).map(|port| std::thread::spawn(move || visit(port))).collect()
+    ports.iter().copied().map(|port| std::thread::spawn(move || visit(port))).collect()
 }
 
 fn said(ports: &[u16]) -> Vec<String> {
     ports.iter().map(|port| format!("hello {port}")).collect()
 }
+
+/// A way of calling all ports at once.
+type Call = fn(&Pool, &[u16]) -> Result<Vec<String>, CallError>;
 
 #[test]
 fn p15_tasks_serve_ports_by_every_call() {
@@ -473,7 +476,7 @@ fn p15_tasks_serve_ports_by_every_call() {
         assert_eq!(heard, format!("hello {port}"));
         assert_eq!(visitor.join().expect("visited"), format!("you said hello {port}\n"));
     }
-    let call: [(&str, fn(&Pool, &[u16]) -> Result<Vec<String>, CallError>); 4] = [
+    let call: [(&str, Call); 4] = [
         ("map", |pool, ports| pool.map("serve", ports.to_vec())),
         ("imap", |pool, ports| pool.imap("serve", ports.to_vec())?.collect()),
         ("map_async", |pool, ports| {
