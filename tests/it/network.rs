@@ -406,6 +406,7 @@ fn only_the_listed_kinds_of_sockets_and_options_are_there() {
         order(set, [0, 0, 64, 0, 0, 0]),
         order(set, [0, 6, 31, 0, 0, 0]),
         order(get, [0, 1, 17, 0, 0, 0]),
+        order(get, [0, 1, 30, 0, 0, 0]),
     ];
     for (order, outcome) in dead.iter().zip(tried_with(granting("127.0.0.1:1"), &dead)) {
         assert!(is_dead(&outcome), "{order}: {:?}", outcome.result);

@@ -186,7 +186,6 @@ const GET: &[Form] = &[
     option!(SOL_SOCKET, 7),
     option!(SOL_SOCKET, 8),
     option!(SOL_SOCKET, 9),
-    option!(SOL_SOCKET, 30), // SO_ACCEPTCONN
     option!(SOL_TCP, 4),
     option!(SOL_TCP, 5),
     option!(SOL_TCP, 6),
