@@ -22,9 +22,9 @@ pub struct CapabilityArgs {
     /// Give each task a private, empty, writable directory at this path
     #[arg(long, value_name = "GUEST", value_parser = scratch, hide_short_help = true)]
     pub scratch: Option<String>,
-    /// Let tasks reach and serve these addresses, by WASI 0.2 sockets (repeatable)
+    /// Let tasks reach and serve addresses (repeatable)
     ///
-    /// [::1]:80 is IPv6; the host resolves names, once, before the run.
+    /// By WASI 0.2 sockets. [::1]:80 is IPv6; the host resolves names, once, before the run.
     #[arg(long = "allow-net", value_name = "HOST:PORT[-PORT]", value_parser = str::parse::<NetGrant>)]
     pub net: Vec<NetGrant>,
     /// Set a variable of the guest, or copy it from here (repeatable)

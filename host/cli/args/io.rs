@@ -32,9 +32,9 @@ pub struct ModeArgs {
     /// Call once with this JSON value and print the result
     #[arg(long, value_name = "JSON", allow_negative_numbers = true)]
     pub apply: Option<String>,
-    /// Serve connections: each is the standard streams of one run of a command
+    /// Serve connections, each by a run of a command
     ///
-    /// HOST:PORT (port 0: any, told on standard error) or unix:PATH.
+    /// It is the command's standard input and output. HOST:PORT (port 0: any, told on standard error) or unix:PATH.
     #[arg(long, value_name = "ADDR")]
     pub listen: Option<String>,
 }
@@ -250,7 +250,7 @@ pub struct OutputArgs {
     /// Write failed items to FILE; --input records runs them again
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub failed: Option<PathBuf>,
-    /// Write every outcome to FILE as soon as it is known; see --resume
+    /// Write every outcome to FILE at once; --resume goes on from there
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
     /// Go on with the run of --journal: what is ok there is not run again
@@ -264,7 +264,8 @@ pub struct OutputArgs {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "same-module",
-        hide_possible_values = true
+        hide_possible_values = true,
+        hide_short_help = true
     )]
     pub resume: Option<ResumeArg>,
     /// What json and jsonl have for a failed item: null, or nothing
@@ -286,7 +287,7 @@ pub struct OutputArgs {
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub stats_file: Option<PathBuf>,
     /// Show effective limits, grants, layers and workers; run nothing
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub dry_run: bool,
 }
 
