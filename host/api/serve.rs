@@ -121,7 +121,7 @@ impl Pool {
     /// # fn example(pool: &wpool::Pool) -> Result<(), Box<dyn std::error::Error>> {
     /// let listener = std::net::TcpListener::bind("127.0.0.1:8001")?;
     /// for outcome in pool.serve("_start", listener)? {
-    ///     println!("{:?}: {}", outcome.tag.and_then(|tag| tag.input), outcome.kind());
+    ///     println!("{}: {:?}", outcome.kind(), outcome.tag.and_then(|tag| tag.input));
     /// }
     /// # Ok(())
     /// # }
