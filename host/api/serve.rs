@@ -14,7 +14,7 @@ use crate::api::result::{AsyncResult, Completion};
 use crate::api::{Inner, Pool};
 use crate::error::Error;
 use crate::outcome::Outcome;
-use crate::pool::listen::{Acceptor, Stopper, connected};
+use crate::pool::listen::{Acceptor, Stopper, connected, room};
 use crate::pool::{Chunksize, MapOptions, Outcomes, Room};
 use crate::wire::message::Abi;
 
@@ -136,11 +136,13 @@ impl Pool {
         let cannot = |error| CallError::Pool(Arc::new(Error::io("cannot serve")(error)));
         let acceptor = Acceptor::tcp(listener).map_err(cannot)?;
         let window = call.window.map(|items| at_least_one("window", items)).transpose()?;
-        let each = self.inner.processes.saturating_mul(std::num::NonZeroUsize::MIN.saturating_add(1));
+        let processes = self.inner.processes;
+        let each = processes.saturating_mul(std::num::NonZeroUsize::MIN.saturating_add(1));
         let options = MapOptions {
             ordered: false,
             chunksize: Chunksize::Auto,
-            window: window.or(self.inner.defaults.window).or(Some(each)),
+            // Workers need descriptors, too, or there is nobody to serve.
+            window: Some(window.or(self.inner.defaults.window).unwrap_or(each).min(room(processes))),
             ..MapOptions::default()
         };
         let stopper = acceptor.stopper();

@@ -4,6 +4,7 @@
 use std::fmt;
 use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
@@ -14,6 +15,7 @@ use bytes::Bytes;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::Shutdown;
+use rustix::process::Resource;
 
 use crate::error::{Error, is_scarcity};
 use crate::escape;
@@ -27,6 +29,12 @@ const BACKLOG: i32 = 4096;
 /// Pause after which a system that was out of descriptors is asked again, in
 /// nanoseconds, unless a connection of ours ends first.
 const SCARCE_NS: i64 = 20_000_000;
+
+/// Descriptors that a worker takes while it starts, for a moment the most.
+const DESCRIPTORS_OF_WORKER: usize = 12;
+
+/// Descriptors that are open where the system does not tell.
+const ASSUMED_OPEN: usize = 32;
 
 /// What `--listen` takes before the path of a socket.
 const UNIX: &str = "unix:";
@@ -198,6 +206,17 @@ impl Acceptor {
         self.accepted += 1;
         connected(index, socket, peer)
     }
+}
+
+/// How many connections this process may hold so that its descriptors still do
+/// for `processes` workers; at least one.
+#[must_use]
+pub fn room(processes: NonZeroUsize) -> NonZeroUsize {
+    let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let open = std::fs::read_dir("/proc/self/fd").map_or(ASSUMED_OPEN, Iterator::count);
+    let taken = processes.get().saturating_mul(DESCRIPTORS_OF_WORKER).saturating_add(open);
+    let left = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(taken);
+    NonZeroUsize::new(left).unwrap_or(NonZeroUsize::MIN)
 }
 
 /// Whether nobody can ever connect again: whoever shares the socket has shut it

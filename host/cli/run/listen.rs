@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::cli::args::RunArgs;
 use crate::cli::args::io::Mode;
 use crate::error::Error;
-use crate::pool::listen::Stopper;
+use crate::pool::listen::{Stopper, room};
 
 /// Connections that are taken from the system's queue, for each worker: one
 /// that it talks to, and one that comes next.
@@ -40,10 +40,12 @@ pub fn check(args: &RunArgs) -> Result<(), Error> {
 /// How many items may be pulled and not delivered.
 #[must_use]
 pub fn window(mode: Mode, asked: Option<NonZeroUsize>, workers: NonZeroUsize) -> Option<NonZeroUsize> {
-    match (mode, asked) {
-        (Mode::Listen, None) => Some(workers.saturating_mul(NonZeroUsize::MIN.saturating_add(EACH - 1))),
-        _ => asked,
+    if mode != Mode::Listen {
+        return asked;
     }
+    let each = NonZeroUsize::MIN.saturating_add(EACH - 1);
+    // Workers need descriptors, too, or there is nobody to serve.
+    Some(asked.unwrap_or(workers.saturating_mul(each)).min(room(workers)))
 }
 
 /// Ends the items of a run.
