@@ -11,9 +11,9 @@ set -euo pipefail
 
 PREFIX=${WPOOL_GUEST_PREFIX:-${XDG_CACHE_HOME:-$HOME/.cache}/wpool/guest-toolchain}
 # Guests that are components, made for wasm32-wasip2; and those that are core
-# modules, made for wasm32-wasip1. textstats is made both ways.
-COMPONENTS=(textstats thumbnail)
-MODULES=(textstats logparse wc primes hostile)
+# modules, made for wasm32-wasip1. textstats and echo are made both ways.
+COMPONENTS=(textstats thumbnail ports echo)
+MODULES=(textstats logparse wc primes hostile echo)
 
 say() { printf 'build-guests: %s\n' "$*" >&2; }
 die() {
@@ -102,8 +102,10 @@ compile wasm32-wasip2 "${COMPONENTS[@]}"
 compile wasm32-wasip1 "${MODULES[@]}"
 module textstats.wasm wasm32-wasip2/release/textstats.wasm
 module thumbnail.wasm wasm32-wasip2/release/thumbnail.wasm
+module ports.wasm wasm32-wasip2/release/ports.wasm
+module echo-component.wasm wasm32-wasip2/release/echo.wasm
 module textstats-core.wasm wasm32-wasip1/release/textstats.wasm
-for guest in logparse wc primes hostile; do
+for guest in logparse wc primes hostile echo; do
     module "$guest.wasm" "wasm32-wasip1/release/$guest.wasm"
 done
 language python componentize-py -d ../../wit/examples -w words componentize app

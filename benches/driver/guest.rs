@@ -138,7 +138,7 @@ impl Task {
                 Self::Busy => (payload.clone(), ItemForm::Json),
                 Self::Bytes | Self::Component | Self::Echo(_) => (payload.clone(), ItemForm::Raw),
             };
-            Item { index, body: Ok(Body { bytes, form, path: None }), tag: None }
+            Item { index, body: Ok(Body { bytes, form, path: None, connection: None }), tag: None }
         })
     }
 

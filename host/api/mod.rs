@@ -15,6 +15,7 @@ mod gate;
 mod options;
 mod result;
 mod results;
+mod serve;
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -26,6 +27,7 @@ pub use error::{CallError, TaskError};
 pub use options::CallOptions;
 pub use result::AsyncResult;
 pub use results::Results;
+pub use serve::{Service, ServiceHandle, Traffic};
 
 use crate::api::callbacks::Callbacks;
 use crate::api::functions::Functions;

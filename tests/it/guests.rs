@@ -23,7 +23,7 @@ fn interpreted(name: &str) {
 }
 
 /// A built guest, or `None` where guests may be missing.
-fn guest(name: &str) -> Option<PathBuf> {
+pub fn guest(name: &str) -> Option<PathBuf> {
     let path = root().join("target/guests").join(name);
     if path.exists() {
         return Some(path);
@@ -93,6 +93,17 @@ fn wc_counts_its_standard_input() {
 #[test]
 fn primes_counts_primes() {
     example("primes", "primes.wasm");
+}
+
+#[test]
+fn ports_are_listened_at_where_they_are_granted() {
+    example("ports", "ports.wasm");
+}
+
+#[test]
+fn echo_says_lines_back_as_a_program_and_as_a_component() {
+    example("echo", "echo.wasm");
+    example("echo", "echo-component.wasm");
 }
 
 #[test]

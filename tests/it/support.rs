@@ -72,7 +72,7 @@ pub fn pool(processes: usize, work: Work) -> Pool {
 /// An item of JSON text.
 pub fn item(index: u64, text: impl Into<String>) -> Item {
     let bytes = Bytes::from(text.into());
-    Item { index, body: Ok(Body { bytes, form: ItemForm::Json, path: None }), tag: None }
+    Item { index, body: Ok(Body { bytes, form: ItemForm::Json, path: None, connection: None }), tag: None }
 }
 
 /// Items `0..count` that are their own index.

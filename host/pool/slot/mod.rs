@@ -343,6 +343,9 @@ fn give(seat: &mut Seat, task: Task) {
     let parts = TaskParts { form: task.body.form, path: task.body.path.as_deref(), item: &task.body.bytes };
     put_task(seat.link.gather(), head, &parts);
     seat.link.payload(&task.body.bytes);
+    if let Some(connection) = task.body.connection.clone() {
+        seat.link.attach(connection);
+    }
     if seat.flight.is_empty() {
         seat.watch.touch(now_ns());
     }
