@@ -157,6 +157,7 @@ pub fn spec(abi: Abi) -> TaskSpec {
         bytes: BytesAs::Array,
         encode: Encode::Exact,
         extra_fields_ignored: false,
+        initializer: None,
     }
 }
 

@@ -14,6 +14,7 @@ use crate::outcome::{Failure, Form, Kind};
 use crate::runtime::abi::bytes::BytesCall;
 use crate::runtime::abi::command::CommandCall;
 use crate::runtime::abi::core::CoreCall;
+use crate::runtime::abi::payload::{bad_output, item_bytes};
 use crate::runtime::call::{NumberFunc, Resolved};
 use crate::runtime::console::Console;
 use crate::runtime::descriptors::Files;
@@ -23,8 +24,8 @@ use crate::runtime::preview1::{self, CoreState, Wasi};
 use crate::runtime::state::{Room, State};
 use crate::runtime::trap::{self, Phase};
 use crate::runtime::wasi::{Grants, Recipe};
-use crate::runtime::{abi::payload::bad_output, threads};
-use crate::wire::message::{Abi, Refusal, RunSetup, TaskSpec};
+use crate::runtime::{snapshot, threads};
+use crate::wire::message::{Abi, Initializer, ItemAs, ItemForm, Refusal, RunSetup, Target, TaskSpec};
 use crate::wire::page::Page;
 
 /// What a host call of preview 1 may move beyond an item or a result, in bytes.
@@ -35,6 +36,8 @@ pub struct CoreGuest {
     pre: InstancePre<CoreState>,
     targets: Vec<CoreTarget>,
     initialize: Option<NumberFunc>,
+    /// What is called before any task, under `reuse`.
+    initializer: Option<CoreTarget>,
     wasi: bool,
     reuse: bool,
     limits: Arc<Limits>,
@@ -100,6 +103,11 @@ impl Live {
         resolved.call(&mut self.store, slots)
     }
 
+    /// Anything that is exported.
+    pub fn export(&mut self, name: &str) -> Option<Extern> {
+        self.instance.get_export(&mut self.store, name)
+    }
+
     /// An exported memory.
     pub fn memory(&mut self, export: &ModuleExport) -> Option<Memory> {
         self.instance.get_module_export(&mut self.store, export).and_then(Extern::into_memory)
@@ -129,14 +137,17 @@ impl CoreGuest {
         let pre = linker.instantiate_pre(&module);
         let pre = pre.map_err(|error| Refusal::module(format!("cannot link the module: {error:#}")))?;
         let reuse = task.isolation == Isolation::Reuse;
-        let targets = (0..task.targets.len()).map(|position| target(&module, task, position, reuse, &grants));
+        let targets = task.targets.iter().map(|called| target(&module, task, called, reuse, &grants));
         let targets = targets.collect::<Result<_, _>>()?;
+        let initializer = task.initializer.as_ref().filter(|_| task.initialises());
+        let initializer = initializer.map(|called| initializer_target(&module, task, called, &grants)).transpose()?;
         let initialize = signature(&module, "_initialize").filter(|found| found == "()->");
         let limits = &task.limits;
         let largest = limits.max_item.max(limits.max_result).saturating_add(HOSTCALL_SLACK);
         Ok(Self {
             pre,
             targets,
+            initializer,
             initialize: initialize.and_then(|_| NumberFunc::new(&module, "_initialize")),
             wasi: preview1::imported(&module),
             reuse,
@@ -159,7 +170,6 @@ impl CoreGuest {
 
     /// Runs one task; the value's bytes are appended to `out`.
     pub fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
-        let kept = self.kept.take();
         let Some(target) = self.targets.get(usize::from(task.function)) else {
             return Report::failed(Failure::new(Kind::BadInput, "no such function in this pool"));
         };
@@ -169,6 +179,7 @@ impl CoreGuest {
                 self.run_command(target, (call, start), task, out)
             }
             Call::Core(_) | Call::Bytes(_) => {
+                let kept = self.kept.take();
                 let (report, live) = self.run_function(target, kept, task, out);
                 if self.reuse {
                     self.kept = live.filter(|_| report.result.as_ref().map_or_else(keeps, |_| true));
@@ -176,6 +187,34 @@ impl CoreGuest {
                 report
             }
         }
+    }
+
+    /// Calls the initializer with these arguments; its instance is kept.
+    pub fn initialise(&mut self, args: &TaskInput<'_>) -> Report {
+        let Some(target) = &self.initializer else {
+            return Report::failed(Failure::new(Kind::BadInput, "there is no initializer"));
+        };
+        let (report, live) = self.run_function(target, None, args, &mut Vec::new());
+        self.kept = live.filter(|_| report.result.is_ok());
+        report
+    }
+
+    /// Whether the instance that the initializer made ready is gone.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.initializer.is_some() && self.kept.is_none()
+    }
+
+    /// The module in the file `origin` as the initializer left it.
+    ///
+    /// # Errors
+    /// What a snapshot would lose.
+    pub fn snapshot(&mut self, origin: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let mut live = self.kept.take().ok_or_else(|| Refusal::machine("the initializer has not run"))?;
+        if self.wasi && live.store.data_mut().holds_files() {
+            return Err(snapshot::refused("the initializer left a file open"));
+        }
+        snapshot::of_core(origin, &mut live)
     }
 
     fn run_function(
@@ -319,11 +358,10 @@ fn open(engine: &Engine, artifact: File) -> Result<Module, Refusal> {
 fn target(
     module: &Module,
     task: &TaskSpec,
-    position: usize,
+    target: &Target,
     reuse: bool,
     grants: &Grants,
 ) -> Result<CoreTarget, Refusal> {
-    let target = &task.targets[position];
     let name = target.name.as_str();
     let missing = || Refusal::module(format!("the module exports no function {name:?}"));
     let found = signature(module, name).ok_or_else(missing)?;
@@ -340,6 +378,24 @@ fn target(
         Abi::Component => return Err(Refusal::module("the module is no component")),
     };
     Ok(CoreTarget { call, start: name == "_start" })
+}
+
+/// The initializer, if its arguments fit.
+fn initializer_target(
+    module: &Module,
+    task: &TaskSpec,
+    called: &Initializer,
+    grants: &Grants,
+) -> Result<CoreTarget, Refusal> {
+    let target = target(module, &called.spec(task), &called.target, true, grants)?;
+    let args = called.args.as_bytes();
+    let fits = match &target.call {
+        Call::Core(call) => call.check(args),
+        Call::Bytes(_) => item_bytes(args, ItemForm::Json, ItemAs::Auto).map(drop),
+        Call::Command(..) => Err(bad_output("a program is no function")),
+    };
+    fits.map_err(|failure| called.misfit(&failure))?;
+    Ok(target)
 }
 
 /// The type of an exported function, such as `(i32,i32)->i64`.

@@ -14,6 +14,7 @@ pub mod deterministic;
 pub mod engine;
 pub mod instance;
 pub mod preview1;
+pub mod snapshot;
 pub mod state;
 pub mod threads;
 pub mod trap;

@@ -25,6 +25,9 @@ const MAX_HANDLES: usize = 64;
 /// as many as the worker gets descriptors, those end first.
 const HANDLES_OF_DIRECTORY: usize = 2;
 
+/// Standard streams of a guest.
+const STREAMS: i32 = 3;
+
 /// The grants of a pool, ready to be handed to task after task.
 pub struct Grants {
     files: WasiFilesystemCtx,
@@ -100,6 +103,13 @@ impl Grants {
     #[must_use]
     pub fn handles(&self) -> usize {
         self.handles
+    }
+
+    /// The first descriptor that is no standard stream and no directory
+    /// granted, as preview 1 numbers them.
+    #[must_use]
+    pub fn first_file(&self) -> i32 {
+        STREAMS + i32::try_from((self.handles - MAX_HANDLES) / HANDLES_OF_DIRECTORY).unwrap_or(i32::MAX - STREAMS)
     }
 
     /// Some directory is granted for writing.

@@ -19,16 +19,17 @@ use crate::cli::output::{Failed, OnFailure, Options, OutFormat, RunNames, Target
 use crate::describe::{Description, Function};
 use crate::error::Error;
 use crate::escape;
-use crate::limits::{Limits, SandboxMode};
+use crate::limits::{Isolation, Limits, SandboxMode};
 use crate::outcome::Tag;
 use crate::placeholder::Template;
+use crate::pool::initialise::Initialisation;
 use crate::pool::item::{Body, Item};
 use crate::pool::module::Module;
 use crate::pool::resources::{Machine, Workers};
 use crate::pool::target::{Choice, choose};
 use crate::pool::{Chunksize, PoolOptions, Rest};
 use crate::value::ty::{Field, Ty};
-use crate::wire::message::{Abi, Encode, ItemForm, ResultAs, Target, TaskSpec};
+use crate::wire::message::{Abi, Encode, Initializer, ItemForm, ResultAs, Target, TaskSpec};
 
 /// Options that were understood.
 #[derive(Debug)]
@@ -40,6 +41,8 @@ pub struct Plan<'a> {
     pub limits: Limits,
     /// Grants of every task.
     pub capabilities: Capabilities,
+    /// What is called before any task.
+    pub initialisation: Option<Initialisation>,
     out: OutTarget,
 }
 
@@ -70,7 +73,10 @@ impl<'a> Plan<'a> {
             return usage("--result file: needs --scratch, where the command can write the file");
         }
         let capabilities = args.capabilities.capabilities()?;
-        Ok(Self { args, mode, source, limits: args.engine.complete(args.limits.limits()), capabilities, out })
+        let limits = args.engine.complete(args.limits.limits());
+        let initialisation =
+            args.initializer.initialisation(&limits, &capabilities, args.function.stub_imports);
+        Ok(Self { args, mode, source, limits, capabilities, initialisation, out })
     }
 
     /// Opens the input. A JSON file's syntax is checked as a whole.
@@ -172,6 +178,23 @@ impl<'a> Plan<'a> {
         Ok(target)
     }
 
+    /// The call that a snapshot is to be taken after; a dry run takes none.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&Initialisation> {
+        let taken = self.args.pool.isolation != Isolation::Reuse && !self.args.output.dry_run;
+        self.initialisation.as_ref().filter(|_| taken)
+    }
+
+    /// Chooses the initializer of tasks that call `target`.
+    ///
+    /// # Errors
+    /// As [`Initialisation::choose`] and [`Initialisation::check`].
+    pub fn initializer(&self, description: &Description, target: &Target) -> Result<Option<Initializer>, Error> {
+        let Some(initialisation) = &self.initialisation else { return Ok(None) };
+        initialisation.check(self.args.pool.isolation, std::slice::from_ref(target))?;
+        initialisation.choose(description).map(Some)
+    }
+
     /// Refuses placeholders that nothing will ever be put in for.
     ///
     /// # Errors
@@ -232,7 +255,7 @@ impl<'a> Plan<'a> {
 
     /// How tasks are called.
     #[must_use]
-    pub fn spec(&self, module: &Module, target: Target) -> TaskSpec {
+    pub fn spec(&self, module: &Module, target: Target, initializer: Option<Initializer>) -> TaskSpec {
         let function = &self.args.function;
         let exact = Options { target: self.out.clone(), ..Options::new(self.out_format(None)) }.requires_exact();
         TaskSpec {
@@ -251,6 +274,7 @@ impl<'a> Plan<'a> {
             bytes: function.bytes,
             encode: if exact { Encode::Exact } else { Encode::Json },
             extra_fields_ignored: self.args.input.extra_fields == ExtraColumns::Ignore,
+            initializer,
         }
     }
 

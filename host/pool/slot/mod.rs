@@ -153,6 +153,7 @@ impl Slot {
                 self.shared.ready();
                 true
             }
+            Err(NoWorker::Unwanted) => false,
             Err(NoWorker::Refused(error)) => {
                 self.shared.break_down(error);
                 false
@@ -203,7 +204,13 @@ impl Slot {
             self.shared.options.max_tasks_per_child.is_some_and(|most| seat.given >= most.get())
                 && seat.flight.is_empty()
         };
-        let Some(seat) = self.seat.take_if(worn) else { return };
+        if let Some(seat) = self.seat.take_if(worn) {
+            self.retire(seat);
+        }
+    }
+
+    /// Ends a worker that another one follows.
+    fn retire(&mut self, seat: Seat) {
         self.set_pid(0);
         let reported = seat.cpu;
         let (ended, _words) = seat.end();

@@ -35,6 +35,7 @@ pub fn spec(abi: Abi, name: &str) -> TaskSpec {
         bytes: crate::wire::message::BytesAs::Array,
         encode: Encode::Json,
         extra_fields_ignored: false,
+        initializer: None,
     }
 }
 
@@ -48,6 +49,7 @@ pub fn compile_setup(task: &TaskSpec) -> CompileSetup {
         epochs: threads::epoch_timeout(&task.limits).is_some(),
         fuel: task.limits.fuel.is_some(),
         stack: task.limits.stack,
+        instrument: false,
     }
 }
 

@@ -48,6 +48,7 @@ impl Bench {
             bytes: BytesAs::Array,
             encode: Encode::Json,
             extra_fields_ignored: false,
+            initializer: None,
         };
         Self { binary, description, task }
     }
