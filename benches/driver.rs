@@ -14,9 +14,9 @@
 //! | `starts MODE TIMES` | seconds until a pool's only worker is ready, each time |
 //! | `drop` | ends all pools |
 //!
-//! TASK is `int`, `bytes`, `component` or `echo:BYTES`; MODE is `fresh`,
-//! `reuse`, `single` (fresh, one item in a worker at a time) or `open` (fresh,
-//! without lock-down); CHUNK is a number, `auto` or `python` (the formula of
+//! TASK is `int`, `ready`, `bytes`, `component` or `echo:BYTES`; MODE is `fresh`,
+//! `reuse`, `single` (fresh, one item in a worker at a time), `open` (fresh,
+//! without lock-down) or `initialised` (fresh, after the initializer of `ready`); CHUNK is a number, `auto` or `python` (the formula of
 //! Python's pool).
 
 #[path = "driver/guest.rs"]

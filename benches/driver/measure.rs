@@ -97,7 +97,7 @@ pub struct Local {
 impl Local {
     /// Loads the same artifact that a pool's workers would load.
     pub fn load(task: Task, mode: Mode) -> Result<Self> {
-        let artifact = guest::artifact(task)?;
+        let artifact = guest::artifact(task, mode)?;
         let spec = task.spec(mode);
         let (page, _file) = Page::create(spec.limits.max_captured)?;
         let setup = RunSetup {
@@ -169,7 +169,7 @@ pub fn start(module: &Path, cache: &Path) -> Result<Value> {
 
 /// Starts of one worker, one after another: seconds of each until it is ready.
 pub fn starts(mode: Mode, times: u64) -> Result<Value> {
-    let Artifact { file, description, .. } = guest::artifact(Task::Int)?;
+    let Artifact { file, description, .. } = guest::artifact(Task::Int, Mode::Fresh)?;
     let mut seconds = Vec::new();
     for _ in 0..times {
         let work = Work { artifact: file.try_clone()?, description: description.clone(), spec: Task::Int.spec(mode) };

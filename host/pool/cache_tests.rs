@@ -14,7 +14,8 @@ const NO_FEATURES: Features = Features {
     wide_arithmetic: false,
 };
 
-const SETTINGS: EngineSettings = EngineSettings { features: NO_FEATURES, epochs: false, fuel: false, stack: 512 << 10, instrument: false };
+const SETTINGS: EngineSettings =
+    EngineSettings { features: NO_FEATURES, epochs: false, fuel: false, stack: 512 << 10, instrument: false };
 
 const CODE: &[u8] = b"\x7fELF code of the artifact";
 

@@ -85,7 +85,8 @@ impl Initialisation {
                 shown(&self.function)
             )));
         }
-        let is_it = |known: &&crate::describe::Function| known.name == target.name && known.interface == target.interface;
+        let is_it =
+            |known: &&crate::describe::Function| known.name == target.name && known.interface == target.interface;
         let function = description.functions.iter().find(is_it);
         let none = || if target.abi == Abi::Bytes { "\"\"" } else { "null" }.to_owned();
         let args = match (&self.args, function) {
@@ -343,7 +344,9 @@ impl Taking<'_> {
                 (FrameKind::Snapshot, part) => {
                     size = size.saturating_add(part.len() as u64);
                     if size > most || part.is_empty() {
-                        return Err(Some(Error::Workers(format!("the initializer's worker sent {size} bytes of module"))));
+                        return Err(Some(Error::Workers(format!(
+                            "the initializer's worker sent {size} bytes of module"
+                        ))));
                     }
                     file.write_all(&part).map_err(unkept)?;
                 }
@@ -366,7 +369,9 @@ impl Taking<'_> {
             let left = limit.saturating_sub(elapsed);
             if left.is_zero() {
                 let limit = humantime::format_duration(limit);
-                let text = format!("the snapshot after the initializer took longer than {limit} (raise it with --compile-timeout)");
+                let text = format!(
+                    "the snapshot after the initializer took longer than {limit} (raise it with --compile-timeout)"
+                );
                 return Err(Some(Error::Module(text)));
             }
             if self.options.stop.load(Ordering::Relaxed) {

@@ -16,8 +16,8 @@ use crate::runtime::engine::EngineSpec;
 use crate::runtime::threads::{self, Threads, Wanted};
 use crate::runtime::trap::{no_memory, size_text};
 use crate::runtime::wasi::Grants;
-use crate::wire::message::{ItemForm, Refusal, RefusalCause, RunSetup};
 use crate::wire::frame::{INITIALIZER, INITIALIZER_INDEX};
+use crate::wire::message::{ItemForm, Refusal, RefusalCause, RunSetup};
 use crate::wire::page::Page;
 
 /// One task as it came over the wire.

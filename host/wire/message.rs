@@ -143,7 +143,10 @@ impl Initializer {
     /// Why its arguments are none for it.
     #[must_use]
     pub fn misfit(&self, failure: &Failure) -> Refusal {
-        Refusal::module(format!("--initializer: the arguments of `{}` do not fit: {}", self.target.name, failure.message))
+        Refusal::module(format!(
+            "--initializer: the arguments of `{}` do not fit: {}",
+            self.target.name, failure.message
+        ))
     }
 }
 

@@ -18,6 +18,7 @@ mod fuzz;
 mod grants;
 mod guests;
 mod hostile;
+mod initializer;
 mod journal;
 mod liar;
 mod lockdown;

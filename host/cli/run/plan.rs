@@ -74,8 +74,7 @@ impl<'a> Plan<'a> {
         }
         let capabilities = args.capabilities.capabilities()?;
         let limits = args.engine.complete(args.limits.limits());
-        let initialisation =
-            args.initializer.initialisation(&limits, &capabilities, args.function.stub_imports);
+        let initialisation = args.initializer.initialisation(&limits, &capabilities, args.function.stub_imports);
         Ok(Self { args, mode, source, limits, capabilities, initialisation, out })
     }
 

@@ -2,6 +2,7 @@
 //! `multiprocessing.Pool`'s behaviour, or of what is better here.
 
 mod calls;
+mod initializer;
 mod lifecycle;
 mod programs;
 mod results;
