@@ -141,7 +141,9 @@ impl Task {
     /// Whether `value` is what the item with this index has to give.
     pub fn is_right(self, index: u64, value: &[u8]) -> bool {
         match self {
-            Self::Int | Self::Ready => std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()) == Some(index * index),
+            Self::Int | Self::Ready => {
+                std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()) == Some(index * index)
+            }
             Self::Bytes | Self::Component => value.iter().copied().eq((0..PAYLOAD as u8).rev()),
             Self::Echo(size) => value.len() == size && value.first() == Some(&b'x'),
         }

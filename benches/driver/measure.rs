@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
+use wpool::limits::Tighter;
 use wpool::outcome::Outcome;
 use wpool::pool::cache::Cache;
 use wpool::pool::compile::{Artifact, CompileOptions, prepare};
@@ -121,7 +122,14 @@ impl Local {
         let started = Instant::now();
         for item in self.task.items().take(usize::try_from(items)?) {
             let Ok(Body { bytes, form, path }) = &item.body else { continue };
-            let input = TaskInput { function: 0, index: item.index, item: bytes, form: *form, path: path.as_deref() };
+            let input = TaskInput {
+                function: 0,
+                index: item.index,
+                item: bytes,
+                form: *form,
+                path: path.as_deref(),
+                tighter: Tighter::default(),
+            };
             out.clear();
             let report = self.guest.run(&input, &mut out);
             report.result.map_err(|failure| anyhow!("item {}: {}", item.index, failure.message))?;

@@ -227,10 +227,11 @@ impl CoreGuest {
         self.console.begin();
         let live = match kept {
             Some(mut live) => {
-                live.store.data_mut().restart();
-                self.arm(&mut live.store).map(|()| live).map_err(Report::failed)
+                live.limits = self.limits_of(task);
+                live.store.data_mut().restart(live.limits.memory);
+                self.arm(&mut live.store, live.limits.fuel).map(|()| live).map_err(Report::failed)
             }
-            None => self.fresh(target, &[], task.index),
+            None => self.fresh(target, &[], task),
         };
         let mut live = match live {
             Ok(live) => live,
@@ -245,7 +246,7 @@ impl CoreGuest {
         if result.is_err() {
             out.truncate(before);
         }
-        (self.report(&live.store, result, false), Some(live))
+        (report(&live.store, &live.limits, result, false), Some(live))
     }
 
     fn run_command(
@@ -260,7 +261,7 @@ impl CoreGuest {
             Err(failure) => return Report::failed(failure),
         };
         self.console.begin_command(invocation.stdin, call.captures());
-        let mut live = match self.fresh(target, &invocation.args, task.index) {
+        let mut live = match self.fresh(target, &invocation.args, task) {
             Ok(live) => live,
             Err(report) => return report,
         };
@@ -274,50 +275,51 @@ impl CoreGuest {
         if result.is_err() {
             out.truncate(before);
         }
-        self.report(&live.store, result, call.captures())
+        report(&live.store, &live.limits, result, call.captures())
     }
 
     /// A new store and instance, initialised. `_start` initialises by itself.
-    fn fresh(&self, target: &CoreTarget, args: &[String], index: u64) -> Result<Live, Report> {
+    fn fresh(&self, target: &CoreTarget, args: &[String], task: &TaskInput<'_>) -> Result<Live, Report> {
         self.page.set_initialising(true);
-        let fresh = self.initialised(target, args, index);
+        let fresh = self.initialised(target, args, task);
         self.page.set_initialising(false);
         fresh
     }
 
-    fn initialised(&self, target: &CoreTarget, args: &[String], index: u64) -> Result<Live, Report> {
+    fn initialised(&self, target: &CoreTarget, args: &[String], task: &TaskInput<'_>) -> Result<Live, Report> {
+        let limits = self.limits_of(task);
         let wasi = if self.wasi {
-            let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index };
+            let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index: task.index };
             Wasi::new(recipe, Files::new(self.limits.max_write))
         } else {
             Wasi::default()
         };
-        let state = State::new(self.room, &self.page, &self.console, wasi);
+        let state = State::new(self.room.with(limits.memory), &self.page, &self.console, wasi);
         let mut store = Store::new(self.pre.module().engine(), state);
         store.limiter(|state| &mut state.meter);
         if self.wasi {
             store.set_hostcall_fuel(self.hostcall_fuel);
         }
-        self.arm(&mut store).map_err(Report::failed)?;
+        self.arm(&mut store, limits.fuel).map_err(Report::failed)?;
         let instance = match self.pre.instantiate(&mut store) {
             Ok(instance) => instance,
-            Err(error) => return Err(self.init_failed(&store, &error)),
+            Err(error) => return Err(init_failed(&store, &limits, &error)),
         };
-        let mut live = Live { store, instance, limits: Arc::clone(&self.limits), last: None };
+        let mut live = Live { store, instance, limits, last: None };
         if let (Some(func), false) = (&self.initialize, target.start) {
-            live.call(func, &mut []).map_err(|error| self.init_failed(&live.store, &error))?;
+            live.call(func, &mut []).map_err(|error| init_failed(&live.store, &live.limits, &error))?;
         }
         Ok(live)
     }
 
-    fn init_failed(&self, store: &Store<CoreState>, error: &wasmtime::Error) -> Report {
-        let failure = trap::failure(error, store.data(), &self.limits, Phase::Init);
-        self.report(store, Err(failure), false)
+    /// The limits of one task.
+    fn limits_of(&self, task: &TaskInput<'_>) -> Arc<Limits> {
+        if task.tighter.is_none() { Arc::clone(&self.limits) } else { Arc::new(task.tighter.of(&self.limits)) }
     }
 
     /// Winds up the task's clock and fuel.
-    fn arm(&self, store: &mut Store<CoreState>) -> Result<(), Failure> {
-        if let Some(fuel) = self.limits.fuel {
+    fn arm(&self, store: &mut Store<CoreState>, fuel: Option<u64>) -> Result<(), Failure> {
+        if let Some(fuel) = fuel {
             let set = store.set_fuel(fuel);
             set.map_err(|error| Failure::new(Kind::OutOfFuel, format!("cannot count instructions: {error:#}")))?;
         }
@@ -326,11 +328,16 @@ impl CoreGuest {
         }
         Ok(())
     }
+}
 
-    fn report(&self, store: &Store<CoreState>, result: Result<Form, Failure>, stdout_is_result: bool) -> Report {
-        let fuel = self.limits.fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0)));
-        Report { result, fuel, peak_memory: store.data().meter.peak(), stdout_is_result }
-    }
+fn init_failed(store: &Store<CoreState>, limits: &Limits, error: &wasmtime::Error) -> Report {
+    let failure = trap::failure(error, store.data(), limits, Phase::Init);
+    report(store, limits, Err(failure), false)
+}
+
+fn report(store: &Store<CoreState>, limits: &Limits, result: Result<Form, Failure>, stdout_is_result: bool) -> Report {
+    let fuel = limits.fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0)));
+    Report { result, fuel, peak_memory: store.data().meter.peak(), stdout_is_result }
 }
 
 /// Whether an instance that is kept survives this failure: those that the

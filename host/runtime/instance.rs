@@ -8,7 +8,7 @@ use std::sync::Arc;
 use wasmtime::Engine;
 
 use crate::describe::Shape;
-use crate::limits::Limits;
+use crate::limits::{Limits, Tighter};
 use crate::outcome::{Failure, Form};
 use crate::runtime::abi::component::ComponentGuest;
 use crate::runtime::core_guest::CoreGuest;
@@ -33,6 +33,8 @@ pub struct TaskInput<'a> {
     pub form: ItemForm,
     /// The file's path, for items that are files.
     pub path: Option<&'a str>,
+    /// Limits below the pool's.
+    pub tighter: Tighter,
 }
 
 /// What became of one task. The tails of its streams are in the shared page.
@@ -133,8 +135,14 @@ impl Guest {
     /// Calls the initializer. Its instance is kept for what follows.
     pub fn initialise(&mut self) -> Report {
         let args = self.args.as_deref().unwrap_or("null").as_bytes();
-        let task =
-            TaskInput { function: INITIALIZER, index: INITIALIZER_INDEX, item: args, form: ItemForm::Json, path: None };
+        let task = TaskInput {
+            function: INITIALIZER,
+            index: INITIALIZER_INDEX,
+            item: args,
+            form: ItemForm::Json,
+            path: None,
+            tighter: Tighter::default(),
+        };
         let report = match &mut self.kind {
             GuestKind::Core(guest) => guest.initialise(&task),
             GuestKind::Component(guest) => guest.initialise(&task),

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use crate::limits::Limits;
+use crate::limits::{Limits, Tighter};
 use crate::outcome::{Failure, Form, Kind, LimitHit};
 use crate::runtime::{Guest, Report, TaskInput};
 use crate::wire::frame::{Decoder, FrameKind, HEADER, Head, INITIALIZER};
@@ -106,7 +106,14 @@ impl<R: Runner> Server<'_, R> {
         let lie = || io::Error::other("the host sent a run that is none");
         let form = item_form(head.flags).ok_or_else(lie)?;
         for item in Items::read(payload).ok_or_else(lie)? {
-            let task = TaskInput { function: head.function, index: head.index, item, form, path: None };
+            let task = TaskInput {
+                function: head.function,
+                index: head.index,
+                item,
+                form,
+                path: None,
+                tighter: Tighter::default(),
+            };
             self.one(&head, Some(&task), clock, out);
             self.after(clock)?;
             head.ticket += 1;
@@ -165,8 +172,8 @@ impl<R: Runner> Server<'_, R> {
 
     fn task(&mut self, head: &Head, payload: &Bytes, clock: &mut Clock, out: &mut Vec<u8>) {
         let task = read_task(head, payload).map(|parts| {
-            let (item, form, path) = (parts.item, parts.form, parts.path);
-            TaskInput { function: head.function, index: head.index, item, form, path }
+            let (item, form, path, tighter) = (parts.item, parts.form, parts.path, parts.tighter);
+            TaskInput { function: head.function, index: head.index, item, form, path, tighter }
         });
         self.one(head, task.as_ref(), clock, out);
     }

@@ -343,7 +343,12 @@ fn give(seat: &mut Seat, task: Task) {
         index: task.index,
         attempt: u16::try_from(task.attempts + 1).unwrap_or(u16::MAX),
     };
-    let parts = TaskParts { form: task.body.form, path: task.body.path.as_deref(), item: &task.body.bytes };
+    let parts = TaskParts {
+        form: task.body.form,
+        path: task.body.path.as_deref(),
+        tighter: task.job.tighter,
+        item: &task.body.bytes,
+    };
     put_task(seat.link.gather(), head, &parts);
     seat.link.payload(&task.body.bytes);
     if seat.flight.is_empty() {

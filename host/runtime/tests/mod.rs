@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::describe::Description;
-use crate::limits::{CompileLimits, Limits, SandboxMode};
+use crate::limits::{CompileLimits, Limits, SandboxMode, Tighter};
 use crate::outcome::{Failure, Form, Kind};
 use crate::runtime::{Guest, Report, TaskInput, compile, threads};
 use crate::wire::message::{Abi, CompileSetup, Encode, ItemAs, ItemForm, Refusal, RunSetup, Spread, Target, TaskSpec};
@@ -85,7 +85,7 @@ impl Bench {
     pub fn report(&mut self, item: &[u8], form: ItemForm, index: u64) -> (Report, Vec<u8>) {
         assert!(self.page.start(1, 0));
         let mut out = Vec::new();
-        let task = TaskInput { function: 0, index, item, form, path: None };
+        let task = TaskInput { function: 0, index, item, form, path: None, tighter: Tighter::default() };
         let report = self.guest.run(&task, &mut out);
         self.page.finish();
         (report, out)

@@ -8,6 +8,7 @@ mod programs;
 mod results;
 mod streams;
 mod stress;
+mod tighter;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -237,18 +237,19 @@ impl ComponentGuest {
         self.console.begin();
         let live = match kept {
             Some(mut live) => {
+                live.limits = self.limits_of(task);
                 let state = live.store.data_mut();
-                state.restart();
+                state.restart(live.limits.memory);
                 state.wasi.budget.refill(self.limits.max_write);
-                self.arm(&mut live.store).map(|()| live).map_err(Report::failed)
+                self.arm(&mut live.store, live.limits.fuel).map(|()| live).map_err(Report::failed)
             }
-            None => self.fresh(&[], task.index),
+            None => self.fresh(&[], task),
         };
         match live {
             Err(report) => (report, None),
             Ok(mut live) => {
                 let result = call.run(&mut live, task, out);
-                (self.report(&live.store, result, false), Some(live))
+                (report(&live.store, &live.limits, result, false), Some(live))
             }
         }
     }
@@ -265,45 +266,51 @@ impl ComponentGuest {
             Err(failure) => return Report::failed(failure),
         };
         self.console.begin_command(invocation.stdin, call.captures());
-        let mut live = match self.fresh(&invocation.args, task.index) {
+        let mut live = match self.fresh(&invocation.args, task) {
             Ok(live) => live,
             Err(report) => return report,
         };
         let ended = run_program(&mut live, export);
         let scratch = self.grants.scratch();
         let result = self.console.finish_command(|stdout| ended.and_then(|()| call.result(stdout, scratch, out)));
-        self.report(&live.store, result, call.captures())
+        report(&live.store, &live.limits, result, call.captures())
     }
 
     /// A new store and instance.
-    fn fresh(&self, args: &[String], index: u64) -> Result<Live, Report> {
+    fn fresh(&self, args: &[String], task: &TaskInput<'_>) -> Result<Live, Report> {
+        let limits = self.limits_of(task);
         let wasi = if self.wasi {
-            let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index };
+            let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index: task.index };
             Wasi::new(recipe, self.limits.max_write)
         } else {
             Wasi::default()
         };
-        let state = State::new(self.room, &self.page, &self.console, wasi);
+        let state = State::new(self.room.with(limits.memory), &self.page, &self.console, wasi);
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.meter);
         store.set_hostcall_fuel(self.hostcall_fuel);
         store.set_max_component_handles(MAX_COMPONENT_HANDLES);
-        self.arm(&mut store).map_err(Report::failed)?;
+        self.arm(&mut store, limits.fuel).map_err(Report::failed)?;
         self.page.set_initialising(true);
         let instance = self.pre.instantiate(&mut store);
         self.page.set_initialising(false);
         match instance {
-            Ok(instance) => Ok(Live { store, instance, limits: Arc::clone(&self.limits) }),
+            Ok(instance) => Ok(Live { store, instance, limits }),
             Err(error) => {
-                let failure = trap::failure(&error, store.data(), &self.limits, Phase::Init);
-                Err(self.report(&store, Err(failure), false))
+                let failure = trap::failure(&error, store.data(), &limits, Phase::Init);
+                Err(report(&store, &limits, Err(failure), false))
             }
         }
     }
 
+    /// The limits of one task.
+    fn limits_of(&self, task: &TaskInput<'_>) -> Arc<Limits> {
+        if task.tighter.is_none() { Arc::clone(&self.limits) } else { Arc::new(task.tighter.of(&self.limits)) }
+    }
+
     /// Winds up the task's clock and fuel.
-    fn arm(&self, store: &mut Store<ComponentState>) -> Result<(), Failure> {
-        if let Some(fuel) = self.limits.fuel {
+    fn arm(&self, store: &mut Store<ComponentState>, fuel: Option<u64>) -> Result<(), Failure> {
+        if let Some(fuel) = fuel {
             let set = store.set_fuel(fuel);
             set.map_err(|error| Failure::new(Kind::OutOfFuel, format!("cannot count instructions: {error:#}")))?;
         }
@@ -312,11 +319,16 @@ impl ComponentGuest {
         }
         Ok(())
     }
+}
 
-    fn report(&self, store: &Store<ComponentState>, result: Result<Form, Failure>, stdout_is_result: bool) -> Report {
-        let fuel = self.limits.fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0)));
-        Report { result, fuel, peak_memory: store.data().meter.peak(), stdout_is_result }
-    }
+fn report(
+    store: &Store<ComponentState>,
+    limits: &Limits,
+    result: Result<Form, Failure>,
+    stdout_is_result: bool,
+) -> Report {
+    let fuel = limits.fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0)));
+    Report { result, fuel, peak_memory: store.data().meter.peak(), stdout_is_result }
 }
 
 /// The initializer, if its arguments fit.
