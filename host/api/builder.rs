@@ -326,15 +326,15 @@ impl PoolBuilder {
             None => prepare(&self.module, &compile, &mut |_elapsed| {})?,
             Some(wanted) => initialise::prepare(&self.module, &compile, wanted, &mut |_elapsed| {})?,
         };
-        let (functions, targets) =
-            Functions::new(artifact.description.clone(), None, self.stub_imports, self.limits.memory)?;
-        let initializer = match &initialisation {
-            None => None,
-            Some(wanted) => {
-                wanted.check(self.isolation, &targets)?;
-                Some(wanted.choose(&artifact.description)?)
-            }
-        };
+        let initializer = initialisation.as_ref().map(|wanted| wanted.choose(&artifact.description)).transpose()?;
+        let callable = initializer.as_ref().map_or_else(
+            || artifact.description.clone(),
+            |called| Initialisation::without(&artifact.description, called),
+        );
+        let (functions, targets) = Functions::new(callable, None, self.stub_imports, self.limits.memory)?;
+        if let Some(wanted) = &initialisation {
+            wanted.check(self.isolation, &targets)?;
+        }
         let spec = TaskSpec {
             limits: self.limits,
             capabilities: self.capabilities,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use rustix::fs::MemfdFlags;
 
 use crate::capabilities::Capabilities;
-use crate::describe::Description;
+use crate::describe::{Description, Function};
 use crate::error::Error;
 use crate::error::Told;
 use crate::escape::name as shown;
@@ -85,8 +85,7 @@ impl Initialisation {
                 shown(&self.function)
             )));
         }
-        let is_it =
-            |known: &&crate::describe::Function| known.name == target.name && known.interface == target.interface;
+        let is_it = |known: &&Function| known.name == target.name && known.interface == target.interface;
         let function = description.functions.iter().find(is_it);
         let none = || if target.abi == Abi::Bytes { "\"\"" } else { "null" }.to_owned();
         let args = match (&self.args, function) {
@@ -108,6 +107,19 @@ impl Initialisation {
             )));
         }
         Ok(Initializer { target: Target { spread: Some(Spread::Auto), ..target }, args })
+    }
+
+    /// The same module, in which tasks do not call the initializer unless they
+    /// name it.
+    #[must_use]
+    pub fn without(description: &Description, initializer: &Initializer) -> Description {
+        let mut description = description.clone();
+        let called = &initializer.target;
+        let is_it = |known: &&mut Function| known.name == called.name && known.interface == called.interface;
+        if let Some(function) = description.functions.iter_mut().find(is_it) {
+            function.hidden = true;
+        }
+        description
     }
 
     /// Refuses what no initializer can make ready: under `reuse` its instance
@@ -206,7 +218,7 @@ struct Taking<'a> {
 /// Why there is no snapshot.
 enum Lost {
     /// The worker died: worth one more try.
-    Died(Ended, Vec<u8>, Captured),
+    Died(Box<(Ended, Vec<u8>, Captured)>),
     /// Anything else.
     Other(Error),
 }
@@ -219,13 +231,13 @@ impl Taking<'_> {
             match self.attempt(progress) {
                 Ok(snapshot) => return Ok(snapshot),
                 Err(Lost::Other(error)) => return Err(error),
-                Err(Lost::Died(ended, words, captured)) => last = Some((ended, words, captured)),
+                Err(Lost::Died(death)) => last = Some(death),
             }
-            if matches!(&last, Some((ended, ..)) if ended.signal == Some(libc::SIGSYS)) {
+            if last.as_ref().is_some_and(|death| death.0.signal == Some(libc::SIGSYS)) {
                 break;
             }
         }
-        let (ended, words, captured) = last.unwrap_or_default();
+        let (ended, words, captured) = *last.unwrap_or_default();
         Err(self.crashed(&ended, &words, captured))
     }
 
@@ -293,7 +305,7 @@ impl Taking<'_> {
         match taken {
             Ok(snapshot) => Ok(snapshot),
             Err(Some(error)) => Err(Lost::Other(error)),
-            Err(None) => Err(Lost::Died(ended, words, printed(&page))),
+            Err(None) => Err(Lost::Died(Box::new((ended, words, printed(&page))))),
         }
     }
 

@@ -8,6 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 
+use wasmparser::{CanonicalFunction, Parser, Payload};
 use wasmtime::component::{Lift, WasmList};
 use wasmtime::{Extern, Val};
 use wasmtime_wizer::{ComponentInstanceState, InstanceState, SnapshotVal, ValType, Wizer};
@@ -27,6 +28,9 @@ const WAY_OUT: &str = "--isolation reuse runs the initializer once in each worke
 /// # Errors
 /// A module of whose state a snapshot would lose a part.
 pub fn instrument(binary: &[u8], shape: Shape) -> Result<Vec<u8>, Refusal> {
+    if makes_resources(binary) {
+        return Err(refused("the component makes resources of its own, whose handles are no memory"));
+    }
     guarded(|| match shape {
         Shape::Core => wizer().instrument(binary).map(|(_, code)| code),
         Shape::Component => wizer().instrument_component(binary).map(|(_, code)| code),
@@ -66,6 +70,17 @@ pub fn of_component(origin: &[u8], live: &mut component::Live) -> Result<Vec<u8>
         at_once(wizer.snapshot_component(&component, &mut state))
     });
     finish(taken, state.lost)
+}
+
+/// Whether a component may hold handles that only the engine knows.
+fn makes_resources(binary: &[u8]) -> bool {
+    let payloads = Parser::new(0).parse_all(binary).map_while(Result::ok);
+    let canonicals = payloads.filter_map(|payload| match payload {
+        Payload::ComponentCanonicalSection(section) => Some(section),
+        _ => None,
+    });
+    let mut functions = canonicals.flatten().map_while(Result::ok);
+    functions.any(|function| matches!(function, CanonicalFunction::ResourceNew { .. }))
 }
 
 /// A refusal of what a snapshot would lose.

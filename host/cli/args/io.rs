@@ -127,7 +127,7 @@ pub struct InitializerArgs {
     /// JSON is its argument, or an array of several. It is called once for the run, and every item starts from a
     /// snapshot of the module; under --isolation reuse it is called once in each worker. It has the limits and grants of
     /// an item. If it fails nothing runs.
-    #[arg(long, value_name = "FUNC[=JSON]", value_parser = initializer)]
+    #[arg(long, value_name = "FUNC[=JSON]", value_parser = initializer, hide_short_help = true)]
     pub initializer: Option<FunctionCall>,
 }
 

@@ -58,7 +58,7 @@ pub enum Command {
     /// Show what MODULE exports and needs
     Inspect(InspectArgs),
     /// Compile MODULE into the cache, so that runs start at once
-    Compile(CompileArgs),
+    Compile(Box<CompileArgs>),
     /// Show what this system gives: the sandbox layer by layer, limits, cache
     Doctor(DoctorArgs),
     /// Write man pages or shell completions

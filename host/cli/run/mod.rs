@@ -83,8 +83,8 @@ impl Run<'_> {
         let stop = listener.map(Listener::stop).unwrap_or_default();
         let (module, artifact) = artifact(&self.args.module, &self.args.engine, plan.snapshot(), stop, &self.talk)?;
         self.stats.compile = Some(Compile::from(&artifact));
-        let target = plan.target(&artifact.description)?;
-        let initializer = plan.initializer(&artifact.description, &target)?;
+        let initializer = plan.initializer(&artifact.description)?;
+        let target = plan.target(&artifact.description, initializer.as_ref())?;
         plan.check_placeholders(&items, &artifact.description, &target)?;
         plan.check_columns(&items, &artifact.description, &target)?;
         let workers = plan.workers();

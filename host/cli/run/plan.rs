@@ -154,14 +154,15 @@ impl<'a> Plan<'a> {
         Failed::open(path, names(module, spec), form).map(Some)
     }
 
-    /// Chooses the function.
+    /// Chooses the function; not the initializer, unless that is named.
     ///
     /// # Errors
     /// [`Error::Module`]; [`Error::Usage`] for arguments that it cannot take.
-    pub fn target(&self, description: &Description) -> Result<Target, Error> {
+    pub fn target(&self, description: &Description, initializer: Option<&Initializer>) -> Result<Target, Error> {
         let function = &self.args.function;
+        let rest = initializer.map(|initializer| Initialisation::without(description, initializer));
         let target = choose(
-            description,
+            rest.as_ref().unwrap_or(description),
             &Choice {
                 invoke: function.invoke.as_deref(),
                 abi: function.abi.0,
@@ -174,6 +175,9 @@ impl<'a> Plan<'a> {
         if target.abi != Abi::Command && !self.args.guest.is_empty() {
             return Err(Error::Usage("arguments after -- are for commands; this function takes items only".to_owned()));
         }
+        if let Some(initialisation) = &self.initialisation {
+            initialisation.check(self.args.pool.isolation, std::slice::from_ref(&target))?;
+        }
         Ok(target)
     }
 
@@ -184,14 +188,12 @@ impl<'a> Plan<'a> {
         self.initialisation.as_ref().filter(|_| taken)
     }
 
-    /// Chooses the initializer of tasks that call `target`.
+    /// Chooses the initializer.
     ///
     /// # Errors
-    /// As [`Initialisation::choose`] and [`Initialisation::check`].
-    pub fn initializer(&self, description: &Description, target: &Target) -> Result<Option<Initializer>, Error> {
-        let Some(initialisation) = &self.initialisation else { return Ok(None) };
-        initialisation.check(self.args.pool.isolation, std::slice::from_ref(target))?;
-        initialisation.choose(description).map(Some)
+    /// As [`Initialisation::choose`].
+    pub fn initializer(&self, description: &Description) -> Result<Option<Initializer>, Error> {
+        self.initialisation.as_ref().map(|initialisation| initialisation.choose(description)).transpose()
     }
 
     /// Refuses placeholders that nothing will ever be put in for.

@@ -1,11 +1,11 @@
 //! Initializers that fail, that cannot be called, and whose state no snapshot
 //! carries: the run does not start, and says why.
 
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use super::guests::{BYTES, COMPONENT, CORE};
-use super::{granted, run, with};
+use super::{granted, marks, run, with};
 use crate::command::Ran;
 use crate::support::children_of;
 
@@ -79,7 +79,7 @@ fn a_wrong_name_lists_what_there_is_and_wrong_arguments_say_where() {
 
 /// Modules whose state is more than memories and numbers, and the reason that
 /// is given.
-const LOSSY: [(&str, &str); 6] = [
+const LOSSY: [(&str, &str); 7] = [
     (
         r#"(module (table 1 funcref) (func (export "init") (drop (table.grow (ref.null func) (i32.const 1))))
             (func (export "run") (param i32) (result i32) (table.size)))"#,
@@ -121,6 +121,22 @@ const LOSSY: [(&str, &str); 6] = [
             (func (export "init") (canon lift (core func $i "init")))
             (func (export "run") (param "n" u32) (result u32) (canon lift (core func $i "run"))))"#,
         "largest size",
+    ),
+    (
+        r#"(component
+            (type $thing (resource (rep i32)))
+            (core func $new (canon resource.new $thing))
+            (core func $rep (canon resource.rep $thing))
+            (core module $m
+              (import "" "new" (func $new (param i32) (result i32)))
+              (import "" "rep" (func $rep (param i32) (result i32)))
+              (global $handle (mut i32) (i32.const 0))
+              (func (export "init") (global.set $handle (call $new (i32.const 5))))
+              (func (export "run") (param i32) (result i32) (call $rep (global.get $handle))))
+            (core instance $i (instantiate $m (with "" (instance (export "new" (func $new)) (export "rep" (func $rep))))))
+            (func (export "init") (canon lift (core func $i "init")))
+            (func (export "run") (param "n" u32) (result u32) (canon lift (core func $i "run"))))"#,
+        "resources of its own",
     ),
 ];
 
@@ -192,7 +208,7 @@ fn ctrl_c_ends_a_run_that_is_still_in_its_initializer() {
             std::thread::sleep(Duration::from_millis(5));
         }
         let pid = child.id().to_string();
-        assert!(std::process::Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
+        assert!(Command::new("kill").args(["-s", "INT", &pid]).status().unwrap().success());
         let status = loop {
             if let Some(status) = child.try_wait().unwrap() {
                 break status;
@@ -201,6 +217,32 @@ fn ctrl_c_ends_a_run_that_is_still_in_its_initializer() {
             std::thread::sleep(Duration::from_millis(5));
         };
         assert_eq!(status.code(), Some(130), "{isolation}");
+    }
+}
+
+#[test]
+fn an_initializer_whose_worker_is_killed_once_is_called_again() {
+    for (isolation, kills, code, out) in [("fresh", 1, 0, "[1]"), ("fresh", 2, 3, ""), ("reuse", 1, 0, "[1]")] {
+        let bench = with(CORE);
+        let dir = granted(&bench);
+        let line = ["run", "guest.wat", "--initializer", "mark-nap", "--invoke", "run", "--map", "[1]", "--dir", &dir];
+        let child = bench.command(&[&line[..], &["--isolation", isolation, "-j1"]].concat()).spawn().unwrap();
+        let started = Instant::now();
+        for kill in 1..=kills {
+            while marks(&bench) < kill {
+                assert!(started.elapsed() < LONG, "{isolation}: the initializer is called");
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            let workers = children_of(child.id());
+            assert_eq!(workers.len(), 1, "{isolation}");
+            assert!(Command::new("kill").args(["-s", "KILL", &workers[0].to_string()]).status().unwrap().success());
+        }
+        let ran = Ran::from(child.wait_with_output().unwrap());
+        assert_eq!((ran.code, ran.out.trim_end()), (Some(code), out), "{isolation}: {}", ran.err);
+        let said =
+            code == 0 || ran.err.contains("initializer `mark-nap`: worker-crashed: the worker was ended by signal 9");
+        assert!(said, "{}", ran.err);
+        assert_eq!(marks(&bench), if code == 0 { kills + 1 } else { kills }, "{isolation}");
     }
 }
 

@@ -60,6 +60,11 @@ pub const CORE: &str = r#"(module
     (call $add (i64.load32_u (i32.const 64))))
   (func (export "mark") (drop (call $fd_close (call $mark (i32.const 1)))))
   (func (export "mark-first") (drop (call $fd_close (call $mark (i32.const 5)))))
+  (func (export "mark-nap")
+    (drop (call $fd_close (call $mark (i32.const 1))))
+    (i32.store (i32.const 48) (i32.const 1))
+    (i64.store (i32.const 56) (i64.const 1_500_000_000))
+    (drop (call $poll_oneoff (i32.const 32) (i32.const 96) (i32.const 1) (i32.const 160))))
   (func (export "mark-open") (drop (call $mark (i32.const 1))))
 
   (func (export "run") (param i64) (result i64)

@@ -72,6 +72,20 @@ fn functions_over_bytes_and_of_components_are_made_ready_the_same() {
 }
 
 #[test]
+fn the_initializer_is_no_candidate_for_the_tasks() {
+    let wat = r#"(module (global $n (mut i32) (i32.const 0))
+        (func (export "setup") (param i32) (global.set $n (local.get 0)))
+        (func (export "work") (param i32) (result i32) (i32.add (local.get 0) (global.get $n))))"#;
+    let bench = with(wat);
+    let line = ["run", "guest.wat", "--initializer", "setup=5", "--map", "[1,2]"];
+    gives(&bench.run(&line), "[6,7]");
+    // By its name it is a function like any other.
+    gives(&bench.run(&[&line[..], &["--invoke", "setup"]].concat()), "[null,null]");
+    let ran = bench.run(&["run", "guest.wat", "--map", "[1,2]"]);
+    assert!(ran.code == Some(3) && ran.err.contains("choose one with --invoke"), "{ran:?}");
+}
+
+#[test]
 fn programs_start_from_the_snapshot() {
     let bench = with(CORE);
     let line = ["run", "guest.wat", "--initializer", "pair=[4, 2]", "--invoke", "_start", "--map", "[1,2]"];
