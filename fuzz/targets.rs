@@ -97,7 +97,12 @@ pub fn from_worker(data: &[u8]) {
             FrameKind::Ready => drop(serde_json::from_slice::<Ready>(&payload)),
             FrameKind::Refused => drop(serde_json::from_slice::<Refusal>(&payload)),
             FrameKind::Compiled => drop(serde_json::from_slice::<Compiled>(&payload)),
-            FrameKind::Returned | FrameKind::Setup | FrameKind::Task | FrameKind::Run => {}
+            FrameKind::Returned
+            | FrameKind::Spent
+            | FrameKind::Snapshot
+            | FrameKind::Setup
+            | FrameKind::Task
+            | FrameKind::Run => {}
         }
     });
 }
@@ -281,7 +286,13 @@ impl Kept {
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let cache = Cache::open(folder.path().join("modules")).expect("a cache");
-        let settings = EngineSettings { features: Features::default(), epochs: false, fuel: false, stack: 1 << 19 };
+        let settings = EngineSettings {
+            features: Features::default(),
+            epochs: false,
+            fuel: false,
+            stack: 1 << 19,
+            instrument: false,
+        };
         let key = Key::new(&Module::from_bytes("m.wasm", b"(module)").expect("a module"), &settings);
         let description = Description { command: true, memory_minimum: 1 << 16, ..Description::default() };
         let kept = Self { folder, cache, key, description };

@@ -10,6 +10,8 @@
 mod compile;
 #[path = "mock_worker/lies.rs"]
 mod lies;
+#[path = "mock_worker/snapshot.rs"]
+mod snapshot;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -49,6 +51,7 @@ fn serve() -> io::Result<()> {
             match (head.kind, &liar) {
                 (FrameKind::Setup, _) => match serde_json::from_slice(&payload)? {
                     Setup::Compile(setup) => return compile::compile(host, &setup, &descriptors),
+                    Setup::Snapshot(setup) => return snapshot::lie(host, &setup),
                     Setup::Run(setup) => liar = Some(begin(host, &setup, &mut descriptors)?),
                 },
                 (FrameKind::Task, Some(liar)) => liar.act(&head, &payload)?,

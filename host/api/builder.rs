@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::api::callbacks::Callbacks;
 use crate::api::functions::Functions;
 use crate::api::gate::Gate;
@@ -15,6 +17,7 @@ use crate::limits::{CompileLimits, Features, Isolation, Limits, SandboxMode, Tim
 use crate::outcome::Kind;
 use crate::pool::cache::Cache;
 use crate::pool::compile::{CompileOptions, prepare};
+use crate::pool::initialise::{self, Initialisation};
 use crate::pool::module::Module;
 use crate::pool::process::own_binary;
 use crate::pool::resolve::resolve;
@@ -66,6 +69,7 @@ pub struct PoolBuilder {
     pending: Option<usize>,
     worker: Option<PathBuf>,
     cache: bool,
+    initializer: Option<Result<(String, String), String>>,
 }
 
 impl PoolBuilder {
@@ -92,6 +96,7 @@ impl PoolBuilder {
             pending: None,
             worker: None,
             cache: true,
+            initializer: None,
         }
     }
 
@@ -114,6 +119,39 @@ impl PoolBuilder {
     /// What survives from one task to the next; by default nothing.
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
+        self
+    }
+
+    /// Calls a function of the module before any task, with arguments as those
+    /// of [`apply`](Pool::apply): one value, a tuple for several, `()` for
+    /// none. What it leaves in memory is what tasks find.
+    ///
+    /// It is called once for the pool, and every task starts from a snapshot of
+    /// the module, as fast as from the module itself; under
+    /// [`Isolation::Reuse`] it is called once in each worker, as in Python. It
+    /// has the limits and grants of a task. The compiled snapshot is kept in
+    /// the cache, by arguments and environment, unless directories are granted.
+    ///
+    /// Every task starts from the same state, random state included: a guest
+    /// that wants other numbers in each task seeds again.
+    ///
+    /// ```no_run
+    /// use wpool::{Module, Pool};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Pool::builder(Module::from_file("tasks.wasm")?).initializer("init", ("en", 7)).build()?;
+    /// let words: Vec<String> = pool.map("stem", ["running", "ran"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "initargs")]
+    pub fn initializer(mut self, function: impl Into<String>, args: impl Serialize) -> Self {
+        let args = serde_json::to_string(&args).map_err(|error| error.to_string());
+        let function = function.into();
+        self.initializer = Some(match args {
+            Ok(args) => Ok((function, args)),
+            Err(error) => Err(format!("the arguments of the initializer {function} are no JSON: {error}")),
+        });
         self
     }
 
@@ -224,8 +262,9 @@ impl PoolBuilder {
     /// [`Error::Usage`] for a number that must be at least 1 and is 0, and in a
     /// worker whose `main` did not begin with
     /// [`run_if_requested`](crate::worker::run_if_requested).
-    /// [`Error::Module`] where the module is refused, [`Error::Workers`] where
-    /// workers cannot be started.
+    /// [`Error::Module`] where the module is refused, [`Error::Initializer`]
+    /// where its initializer fails, [`Error::Workers`] where workers cannot be
+    /// started.
     #[doc(alias = "Pool")]
     pub fn build(self) -> Result<Pool, Error> {
         if worker::is_requested() {
@@ -287,9 +326,28 @@ impl PoolBuilder {
             worker: self.worker,
             ..CompileOptions::default()
         };
-        let artifact = prepare(&self.module, &compile, &mut |_elapsed| {})?;
-        let (functions, targets) =
-            Functions::new(artifact.description.clone(), None, self.stub_imports, self.limits.memory)?;
+        let call = self.initializer.transpose().map_err(Error::Usage)?;
+        let initialisation = call.map(|(function, args)| Initialisation {
+            function,
+            // The same as no argument, for a function that has none.
+            args: Some(args),
+            limits: self.limits.clone(),
+            capabilities: self.capabilities.clone(),
+            stub_imports: self.stub_imports,
+        });
+        let artifact = match initialisation.as_ref().filter(|_| self.isolation != Isolation::Reuse) {
+            None => prepare(&self.module, &compile, &mut |_elapsed| {})?,
+            Some(wanted) => initialise::prepare(&self.module, &compile, wanted, &mut |_elapsed| {})?,
+        };
+        let initializer = initialisation.as_ref().map(|wanted| wanted.choose(&artifact.description)).transpose()?;
+        let callable = initializer.as_ref().map_or_else(
+            || artifact.description.clone(),
+            |called| Initialisation::without(&artifact.description, called),
+        );
+        let (functions, targets) = Functions::new(callable, None, self.stub_imports, self.limits.memory)?;
+        if let Some(wanted) = &initialisation {
+            wanted.check(self.isolation, &targets)?;
+        }
         let spec = TaskSpec {
             limits: self.limits,
             capabilities: self.capabilities,
@@ -306,6 +364,7 @@ impl PoolBuilder {
             bytes: BytesAs::Array,
             encode: Encode::Exact,
             extra_fields_ignored: false,
+            initializer,
         };
         Ok((functions, Work { artifact: artifact.file, description: artifact.description, spec }))
     }

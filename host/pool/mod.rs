@@ -7,6 +7,7 @@
 
 pub mod cache;
 pub mod compile;
+pub mod initialise;
 pub mod item;
 pub mod listen;
 pub mod module;
@@ -19,6 +20,7 @@ pub mod suspend;
 pub mod target;
 
 mod budget;
+mod call;
 mod credit;
 pub(crate) mod delivery;
 mod feed;

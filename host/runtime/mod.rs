@@ -16,6 +16,7 @@ pub mod engine;
 pub mod instance;
 mod net;
 pub mod preview1;
+pub mod snapshot;
 pub mod state;
 pub mod threads;
 pub mod trap;

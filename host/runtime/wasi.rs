@@ -28,6 +28,9 @@ const HANDLES_OF_DIRECTORY: usize = 2;
 /// How many more for each socket: itself, its streams, and what waits for them.
 const HANDLES_OF_SOCKET: usize = 6;
 
+/// Standard streams of a guest.
+const STREAMS: i32 = 3;
+
 /// The grants of a pool, ready to be handed to task after task.
 pub struct Grants {
     files: WasiFilesystemCtx,
@@ -122,6 +125,13 @@ impl Grants {
     #[must_use]
     pub fn handles(&self) -> usize {
         self.handles
+    }
+
+    /// The first descriptor that is no standard stream and no directory
+    /// granted, as preview 1 numbers them.
+    #[must_use]
+    pub fn first_file(&self) -> i32 {
+        STREAMS + i32::try_from((self.handles - MAX_HANDLES) / HANDLES_OF_DIRECTORY).unwrap_or(i32::MAX - STREAMS)
     }
 
     /// Some directory is granted for writing.

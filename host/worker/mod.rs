@@ -17,7 +17,7 @@ use crate::outcome::Form;
 use crate::runtime::{Guest, Report, TaskInput};
 use crate::sandbox::{Allowance, Lockdown, View};
 use crate::wire::frame::{Decoder, FrameKind, HEADER, Head, VERSION};
-use crate::wire::message::{CompileSetup, Compiled, Ready, Refusal, RunSetup, Setup};
+use crate::wire::message::{CompileSetup, Compiled, Ready, Refusal, RunSetup, Setup, SnapshotSetup};
 use crate::wire::page::Page;
 use crate::wire::socket;
 use crate::worker::outbox::Outbox;
@@ -85,7 +85,8 @@ fn live(act: Option<Act>) -> ExitCode {
     };
     let done = match orders.setup {
         Setup::Compile(setup) => compile(host, &setup, orders.descriptors, act),
-        Setup::Run(setup) => run(host, &setup, orders.descriptors, orders.decoder, act),
+        Setup::Run(setup) => run(host, &setup, None, orders.descriptors, orders.decoder, act),
+        Setup::Snapshot(setup) => run(host, &setup.run, Some(&setup), orders.descriptors, orders.decoder, act),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -198,10 +199,12 @@ fn write_whole(file: &File, bytes: &[u8]) -> io::Result<()> {
     file.write_all_at(bytes, 0)
 }
 
-/// Loads the artifact and runs tasks until the socket ends.
+/// Loads the artifact and runs tasks until the socket ends; or its initializer
+/// for a snapshot.
 fn run(
     host: BorrowedFd<'_>,
     setup: &RunSetup,
+    snapshot: Option<&SnapshotSetup>,
     descriptors: Vec<OwnedFd>,
     decoder: Decoder,
     act: Option<Act>,
@@ -215,7 +218,10 @@ fn run(
     let page = Page::map(page_file.as_fd(), limits.max_captured)
         .map(Arc::new)
         .map_err(|error| Refusal::denied("cannot map the shared page", &error))?;
-    let guest = Guest::load(&artifact, setup, Arc::clone(&page), setup.scratch.as_deref())?;
+    let mut guest = Guest::load(&artifact, setup, Arc::clone(&page), setup.scratch.as_deref())?;
+    if let Some(snapshot) = snapshot {
+        guest = guest.made_of(read_whole(&next_file(&mut descriptors)?, snapshot.max_module)?);
+    }
     // What is mapped needs no descriptor.
     drop((page_file, artifact));
     lockdown.close_files(&view)?;
@@ -224,6 +230,7 @@ fn run(
         let outbox =
             Outbox::start(host).map_err(|error| Refusal::denied("cannot start the worker's threads", &error))?;
         let payloads = limits.max_item.saturating_mul(2).saturating_add(limits.max_result.saturating_mul(4));
+        let payloads = payloads.saturating_add(snapshot.map_or(0, |snapshot| snapshot.memory));
         lockdown.seal_run(&view, Allowance { guest: limits.memory, payloads })?;
         let ready = Ready { version: VERSION, layers: lockdown.layers(), missing: lockdown.into_missing() };
         answer(host, FrameKind::Ready, &ready).map_err(host_gone)?;

@@ -7,10 +7,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 
-use crate::limits::Limits;
+use crate::limits::{Limits, Tighter};
 use crate::outcome::{Failure, Form, Kind, LimitHit};
 use crate::runtime::{Guest, Report, TaskInput};
-use crate::wire::frame::{Decoder, FrameKind, Head};
+use crate::wire::frame::{Decoder, FrameKind, HEADER, Head, INITIALIZER};
+use crate::wire::message::Refusal;
 use crate::wire::page::{Page, Stream};
 use crate::wire::report::{Figures, put_report, read_task};
 use crate::wire::run::{Items, MAX_ITEM, item_form};
@@ -37,11 +38,29 @@ pub(super) trait Runner {
 
     /// The next task talks over this connection.
     fn connect(&mut self, connection: OwnedFd);
+
+    /// Whether it can run no more tasks.
+    fn is_spent(&self) -> bool {
+        false
+    }
+
+    /// A module that begins as this one is now.
+    fn snapshot(&mut self) -> Result<Vec<u8>, Refusal> {
+        Err(Refusal::machine("there is nothing to take a snapshot of"))
+    }
 }
 
 impl Runner for Guest {
     fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
-        Self::run(self, task, out)
+        if task.function == INITIALIZER { self.initialise() } else { Self::run(self, task, out) }
+    }
+
+    fn is_spent(&self) -> bool {
+        Self::is_spent(self)
+    }
+
+    fn snapshot(&mut self) -> Result<Vec<u8>, Refusal> {
+        Self::snapshot(self)
     }
 
     fn connect(&mut self, connection: OwnedFd) {
@@ -79,6 +98,7 @@ impl<R: Runner> Server<'_, R> {
                         self.after(&mut clock)?;
                     }
                     FrameKind::Run => self.run_all(head, &payload, &mut clock, &mut out)?,
+                    FrameKind::Snapshot => self.snapshot(host)?,
                     _ => {}
                 }
             }
@@ -95,7 +115,14 @@ impl<R: Runner> Server<'_, R> {
         let lie = || io::Error::other("the host sent a run that is none");
         let form = item_form(head.flags).ok_or_else(lie)?;
         for item in Items::read(payload).ok_or_else(lie)? {
-            let task = TaskInput { function: head.function, index: head.index, item, form, path: None };
+            let task = TaskInput {
+                function: head.function,
+                index: head.index,
+                item,
+                form,
+                path: None,
+                tighter: Tighter::default(),
+            };
             self.one(&head, Some(&task), clock, out);
             self.after(clock)?;
             head.ticket += 1;
@@ -112,10 +139,31 @@ impl<R: Runner> Server<'_, R> {
             self.outbox.flush()?;
         }
         self.page.finish();
+        if self.runner.is_spent() {
+            Head::control(FrameKind::Spent, 0).put(self.outbox.replies().frames());
+            self.outbox.flush()?;
+            return Err(io::Error::other("the instance that was made ready is gone"));
+        }
         // Not on the item's clock: the host may not be reading.
         if clock.flush_is_due() || self.gathered >= REPLY_BYTES {
             self.outbox.flush()?;
             self.gathered = 0;
+        }
+        Ok(())
+    }
+
+    /// Sends the module as it is now, in parts, or why it cannot.
+    fn snapshot(&mut self, host: BorrowedFd<'_>) -> io::Result<()> {
+        self.outbox.flush()?;
+        let module = match self.runner.snapshot() {
+            Ok(module) => module,
+            Err(refusal) => return super::answer(host, FrameKind::Refused, &refusal),
+        };
+        for part in module.chunks(MAX_BLOCK).chain([&[][..]]) {
+            let mut head = Vec::with_capacity(HEADER);
+            Head::control(FrameKind::Snapshot, part.len() as u32).put(&mut head);
+            socket::send_all(host, &head, &[])?;
+            socket::send_all(host, part, &[])?;
         }
         Ok(())
     }
@@ -136,8 +184,8 @@ impl<R: Runner> Server<'_, R> {
 
     fn task(&mut self, head: &Head, payload: &Bytes, clock: &mut Clock, out: &mut Vec<u8>) {
         let task = read_task(head, payload).map(|parts| {
-            let (item, form, path) = (parts.item, parts.form, parts.path);
-            TaskInput { function: head.function, index: head.index, item, form, path }
+            let (item, form, path, tighter) = (parts.item, parts.form, parts.path, parts.tighter);
+            TaskInput { function: head.function, index: head.index, item, form, path, tighter }
         });
         self.one(head, task.as_ref(), clock, out);
     }
@@ -165,7 +213,12 @@ impl<R: Runner> Server<'_, R> {
         };
         let (wall, cpu) = clock.end();
         let times = Times { started, wall, cpu };
-        self.gathered = match self.common(&report, &times, out) {
+        // Its end is waited for alone, and not for what it gave.
+        let alone = head.function == INITIALIZER;
+        if alone {
+            out.clear();
+        }
+        self.gathered = match self.common(&report, &times, out).filter(|_| !alone) {
             Some(common) => self.outbox.replies().put(head, &common, out),
             None => self.report(head, report, &times, out),
         };

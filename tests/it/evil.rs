@@ -421,6 +421,31 @@ fn a_run_with_lies_at_the_start_ends_with_its_code() {
 }
 
 #[test]
+fn a_worker_that_lies_about_a_snapshot_ends_the_run() {
+    for (initializer, code) in [
+        ("other-ticket", 4),
+        ("no-report", 4),
+        ("no-module", 4),
+        ("nothing", 4),
+        ("endless", 4),
+        ("dies", 3),
+        ("mute", 3),
+    ] {
+        let den = Den(tempfile::tempdir().unwrap());
+        let wat = format!(
+            "(module (func (export \"{initializer}\")) (func (export \"run\") (param i32) (result i32) local.get 0))"
+        );
+        std::fs::write(den.0.path().join("guest.wat"), wat).unwrap();
+        let line = ["--initializer", initializer, "--map", "[1]", "--invoke", "run", "-j1", "--timeout", "1500ms"];
+        let bounds = ["--compile-timeout", "20s", "--memory", "16MiB", "--max-module", "1MiB"];
+        for _again in 0..2 {
+            let ran = den.run(&[&line[..], &bounds].concat());
+            assert_eq!((ran.code, ran.out.as_str()), (Some(code), ""), "{initializer}: {}", ran.err);
+        }
+    }
+}
+
+#[test]
 fn a_compile_worker_that_lies_ends_the_run() {
     for (order, code) in [
         ("", 0),

@@ -19,6 +19,7 @@ mod grants;
 mod guards;
 mod guests;
 mod hostile;
+mod initializer;
 mod journal;
 mod liar;
 mod listen;

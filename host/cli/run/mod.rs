@@ -23,12 +23,14 @@ use super::signals::Listener;
 use super::stats::{Compile, Stats, Workers};
 use crate::error::Error;
 use crate::escape;
+use crate::limits::Isolation;
 use crate::pool::Rest;
 use crate::pool::compile::Artifact;
 use crate::pool::probe;
 use crate::pool::resources::open_all_files;
 use crate::pool::suspend;
 use crate::pool::{MapOptions, Pool, Work};
+use crate::wire::message::TaskSpec;
 
 /// Exit code of a run with failed items.
 const FAILED: u8 = 1;
@@ -83,20 +85,24 @@ impl Run<'_> {
             self.talk.printer.note(&format!("listening at {}", escape::name(&acceptor.address())));
         }
         let stop = listener.map(Listener::stop).unwrap_or_default();
-        let (module, artifact) = artifact(&self.args.module, &self.args.engine, stop, &self.talk)?;
+        let (module, artifact) = artifact(&self.args.module, &self.args.engine, plan.snapshot(), stop, &self.talk)?;
         self.stats.compile = Some(Compile::from(&artifact));
-        let target = plan.target(&artifact.description)?;
+        let initializer = plan.initializer(&artifact.description)?;
+        let target = plan.target(&artifact.description, initializer.as_ref())?;
         plan.check_placeholders(&items, &artifact.description, &target)?;
         plan.check_columns(&items, &artifact.description, &target)?;
         let workers = plan.workers();
         if let Some(note) = &workers.note {
             self.talk.printer.note(note);
         }
-        let spec = plan.spec(&module, target);
+        let spec = plan.spec(&module, target, initializer);
         if self.args.output.dry_run {
-            let work = Work { artifact: artifact.file, description: artifact.description, spec };
+            // A worker that would call the initializer itself looks at its arguments.
+            let isolation = if spec.initializer.is_some() { Isolation::Reuse } else { spec.isolation };
+            let probed = TaskSpec { isolation, ..spec.clone() };
+            let work = Work { artifact: artifact.file, description: artifact.description, spec: probed };
             let layers = probe::layers(&work, &plan.pool(workers.count))?;
-            let text = dry::text(&plan, &work.spec, &workers, &layers, &module);
+            let text = dry::text(&plan, &spec, &workers, &layers, &module);
             printer::document(text.as_bytes()).map_err(Error::io("cannot write to standard output"))?;
             return Ok(0);
         }

@@ -1,8 +1,6 @@
 //! Supervision: items over their time, items that keep others waiting, and
 //! who is to blame when a worker dies.
 
-#![expect(unsafe_code, reason = "another process's processor clock has no safe form")]
-
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -111,7 +109,11 @@ impl Slot {
         if cause != Some(Cause::Protocol) {
             seat = match self.last_replies(seat, &mut batch) {
                 Some(seat) => seat,
-                None => return,
+                None => {
+                    batch.deliver();
+                    self.tell();
+                    return;
+                }
             };
         }
         seat.process.kill();
@@ -294,26 +296,10 @@ fn overdue(seat: &Seat, shared: &Shared, now: u64) -> Option<Cause> {
         }
     }
     let limit = limits.cpu_timeout?;
-    let used = cpu_clock(seat.process.pid())?.saturating_sub(seat.cpu);
+    let used = seat.process.cpu()?.saturating_sub(seat.cpu);
     // Tasks that were not reported yet share the clock: it is looked at only
     // while a single item has run for as long as the limit.
     (ticket != 0 && used >= limit && seat.watch.running_ns(now) >= limit.as_nanos() as u64).then_some(Cause::CpuTimeout)
-}
-
-/// Processor time of a process so far.
-fn cpu_clock(pid: i32) -> Option<Duration> {
-    let mut clock = 0;
-    // SAFETY: the pointer is to a live local of the right type. rustix does
-    // not offer the clock of another process.
-    if unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) } != 0 {
-        return None;
-    }
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: as above.
-    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
-        return None;
-    }
-    Some(Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32))
 }
 
 fn usage(seat: &Seat, ended: &Ended, limits: &Limits, now: u64) -> Usage {

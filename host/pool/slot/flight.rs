@@ -47,6 +47,12 @@ impl Answered {
 }
 
 impl Flight {
+    /// The items of a worker that had something to do before them, under
+    /// tickets up to `last`.
+    pub(super) fn after(last: u64) -> Self {
+        Self { last, ..Self::default() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }

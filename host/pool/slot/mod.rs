@@ -157,6 +157,7 @@ impl Slot {
                 self.shared.ready();
                 true
             }
+            Err(NoWorker::Unwanted) => false,
             Err(NoWorker::Refused(error)) => {
                 self.shared.break_down(error);
                 false
@@ -207,7 +208,13 @@ impl Slot {
             self.shared.options.max_tasks_per_child.is_some_and(|most| seat.given >= most.get())
                 && seat.flight.is_empty()
         };
-        let Some(seat) = self.seat.take_if(worn) else { return };
+        if let Some(seat) = self.seat.take_if(worn) {
+            self.retire(seat);
+        }
+    }
+
+    /// Ends a worker that another one follows.
+    fn retire(&mut self, seat: Seat) {
         self.set_pid(0);
         let reported = seat.cpu;
         let (ended, _words) = seat.end();
@@ -340,7 +347,12 @@ fn give(seat: &mut Seat, task: Task) {
         index: task.index,
         attempt: u16::try_from(task.attempts + 1).unwrap_or(u16::MAX),
     };
-    let parts = TaskParts { form: task.body.form, path: task.body.path.as_deref(), item: &task.body.bytes };
+    let parts = TaskParts {
+        form: task.body.form,
+        path: task.body.path.as_deref(),
+        tighter: task.job.tighter,
+        item: &task.body.bytes,
+    };
     put_task(seat.link.gather(), head, &parts);
     seat.link.payload(&task.body.bytes);
     if let Some(connection) = task.body.connection.clone() {

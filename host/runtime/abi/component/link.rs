@@ -54,6 +54,13 @@ impl Wasi {
 }
 
 impl State<Wasi> {
+    /// Whether the guest holds handles (files, streams, pollables) that no
+    /// snapshot would have.
+    #[must_use]
+    pub fn holds_handles(&self) -> bool {
+        self.wasi.made.as_ref().is_some_and(|made| !made.table.is_empty())
+    }
+
     /// The context; one that grants nothing where there is no recipe.
     fn made(&mut self) -> &mut Made {
         self.wasi.made.get_or_insert_with(|| {
