@@ -1,6 +1,10 @@
 //! What a guest is allowed beyond computing. The default grants nothing.
 
+mod shared;
+
 use std::path::PathBuf;
+
+pub use shared::{MAX_BOUND, MAX_NAME, MAX_OBJECTS, SharedGrant, SharedKind, check as check_shared};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +19,9 @@ pub struct Capabilities {
     pub env: Vec<(String, String)>,
     /// Clocks and randomness follow from this seed instead of being real.
     pub deterministic: Option<u64>,
+    /// Objects that tasks share. Messages name them by their position here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<SharedGrant>,
 }
 
 /// One granted directory.
@@ -51,6 +58,12 @@ impl Capabilities {
     /// twice is not the same as running it once.
     #[must_use]
     pub fn side_effects(&self) -> bool {
+        self.writes_files() || !self.shared.is_empty()
+    }
+
+    /// Whether a task can change files that outlast it.
+    #[must_use]
+    pub fn writes_files(&self) -> bool {
         self.dirs.iter().any(|dir| dir.access == Access::ReadWrite)
     }
 }

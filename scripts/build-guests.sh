@@ -11,9 +11,9 @@ set -euo pipefail
 
 PREFIX=${WPOOL_GUEST_PREFIX:-${XDG_CACHE_HOME:-$HOME/.cache}/wpool/guest-toolchain}
 # Guests that are components, made for wasm32-wasip2; and those that are core
-# modules, made for wasm32-wasip1. textstats is made both ways.
-COMPONENTS=(textstats thumbnail)
-MODULES=(textstats logparse wc primes hostile)
+# modules, made for wasm32-wasip1. textstats and shared are made both ways.
+COMPONENTS=(textstats thumbnail shared)
+MODULES=(textstats shared logparse wc primes hostile)
 
 say() { printf 'build-guests: %s\n' "$*" >&2; }
 die() {
@@ -85,6 +85,8 @@ compile wasm32-wasip1 "${MODULES[@]}"
 module textstats.wasm wasm32-wasip2/release/textstats.wasm
 module thumbnail.wasm wasm32-wasip2/release/thumbnail.wasm
 module textstats-core.wasm wasm32-wasip1/release/textstats.wasm
+module shared.wasm wasm32-wasip2/release/shared.wasm
+module shared-core.wasm wasm32-wasip1/release/shared.wasm
 for guest in logparse wc primes hostile; do
     module "$guest.wasm" "wasm32-wasip1/release/$guest.wasm"
 done

@@ -121,7 +121,8 @@ impl Local {
         let started = Instant::now();
         for item in self.task.items().take(usize::try_from(items)?) {
             let Ok(Body { bytes, form, path }) = &item.body else { continue };
-            let input = TaskInput { function: 0, index: item.index, item: bytes, form: *form, path: path.as_deref() };
+            let (index, path) = (item.index, path.as_deref());
+            let input = TaskInput { function: 0, index, attempt: 1, item: bytes, form: *form, path };
             out.clear();
             let report = self.guest.run(&input, &mut out);
             report.result.map_err(|failure| anyhow!("item {}: {}", item.index, failure.message))?;

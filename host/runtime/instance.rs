@@ -12,6 +12,7 @@ use crate::limits::Limits;
 use crate::outcome::{Failure, Form};
 use crate::runtime::abi::component::ComponentGuest;
 use crate::runtime::core_guest::CoreGuest;
+use crate::runtime::desk::Desk;
 use crate::runtime::engine::EngineSpec;
 use crate::runtime::threads::{self, Threads, Wanted};
 use crate::runtime::trap::{no_memory, size_text};
@@ -26,6 +27,8 @@ pub struct TaskInput<'a> {
     pub function: u16,
     /// Position of the item in the input.
     pub index: u64,
+    /// How often it was started, this time included.
+    pub attempt: u16,
     /// The item's bytes.
     pub item: &'a [u8],
     /// What they are.
@@ -100,6 +103,12 @@ impl Guest {
             }
         };
         Ok(Self { engine, limits, grants, kind })
+    }
+
+    /// Where its calls of the pool go.
+    #[must_use]
+    pub fn desk(&self) -> &Arc<Desk> {
+        self.grants.desk()
     }
 
     /// Starts the threads that this guest needs, on the thread that will run

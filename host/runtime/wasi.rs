@@ -12,6 +12,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 
 use crate::capabilities::{Access, Capabilities};
 use crate::runtime::console::{Console, Output, Stdin};
+use crate::runtime::desk::Desk;
 use crate::runtime::deterministic::{SeededRng, VirtualClock};
 use crate::sandbox::granted;
 use crate::wire::message::Refusal;
@@ -33,6 +34,7 @@ pub struct Grants {
     scratch: Option<Scratch>,
     handles: usize,
     writable: bool,
+    desk: Arc<Desk>,
 }
 
 /// What a task's context is made of.
@@ -84,9 +86,10 @@ impl Grants {
             files: builder.build().filesystem().clone(),
             env: capabilities.env.clone(),
             seed: capabilities.deterministic,
-            writable: capabilities.side_effects() || scratch.is_some(),
+            writable: capabilities.writes_files() || scratch.is_some(),
             handles: MAX_HANDLES + HANDLES_OF_DIRECTORY * directories,
             scratch,
+            desk: Arc::new(Desk::new(capabilities)),
         })
     }
 
@@ -118,6 +121,12 @@ impl Grants {
     #[must_use]
     pub fn scratch(&self) -> Option<&Scratch> {
         self.scratch.as_ref()
+    }
+
+    /// Where calls of the pool go.
+    #[must_use]
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.desk
     }
 
     /// A WASI 0.2 context for one task, and the clock it runs by where that

@@ -28,6 +28,8 @@ pub enum FrameKind {
     Task = 2,
     /// Host → worker: run these small items, one after another.
     Run = 3,
+    /// Host → worker: a [`super::objects::Answer`] to the running task's call.
+    Answer = 4,
     /// Worker → host: a [`super::message::Ready`] as JSON.
     Ready = 16,
     /// Worker → host: an item's report.
@@ -38,6 +40,11 @@ pub enum FrameKind {
     Refused = 19,
     /// Worker → host: the values of consecutive items.
     Values = 21,
+    /// Worker → host: a [`super::objects::Call`] of the running task, which
+    /// waits for the answer.
+    Call = 22,
+    /// Worker → host: a [`super::objects::Note`] of the running task.
+    Note = 23,
     /// Compile worker → host: a [`super::message::Compiled`] as JSON.
     Compiled = 20,
 }
@@ -48,12 +55,15 @@ impl FrameKind {
             1 => Self::Setup,
             2 => Self::Task,
             3 => Self::Run,
+            4 => Self::Answer,
             16 => Self::Ready,
             17 => Self::Done,
             18 => Self::Returned,
             19 => Self::Refused,
             20 => Self::Compiled,
             21 => Self::Values,
+            22 => Self::Call,
+            23 => Self::Note,
             _ => return None,
         })
     }

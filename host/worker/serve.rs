@@ -2,7 +2,6 @@
 //! that tests run it in memory.
 
 use std::io;
-use std::os::fd::BorrowedFd;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -10,11 +9,11 @@ use bytes::Bytes;
 use crate::limits::Limits;
 use crate::outcome::{Failure, Form, Kind, LimitHit};
 use crate::runtime::{Guest, Report, TaskInput};
-use crate::wire::frame::{Decoder, FrameKind, Head};
+use crate::wire::frame::{FrameKind, Head};
 use crate::wire::page::{Page, Stream};
 use crate::wire::report::{Figures, put_report, read_task};
 use crate::wire::run::{Items, MAX_ITEM, item_form};
-use crate::wire::socket;
+use crate::worker::inbox::Inbox;
 use crate::worker::outbox::{Common, Outbox};
 
 /// Time after which the host gets the replies while others are still to run,
@@ -26,9 +25,6 @@ const REPLY_BYTES: usize = 64 << 10;
 
 /// Tasks under this are not worth a look at the processor clock.
 const CPU_WORTH: Duration = Duration::from_micros(100);
-
-/// Largest block read at once.
-const MAX_BLOCK: usize = 1 << 20;
 
 /// What runs tasks; a guest, or a stand-in for tests.
 pub(super) trait Runner {
@@ -50,20 +46,18 @@ pub(super) struct Server<'a, R> {
     pub(super) limits: &'a Limits,
     /// Every reply is written before the next task starts.
     pub(super) prompt: bool,
-    pub(super) decoder: Decoder,
+    pub(super) inbox: &'a Inbox,
     /// Bytes of replies that were gathered when the last one was.
     pub(super) gathered: usize,
 }
 
 impl<R: Runner> Server<'_, R> {
     /// Serves until the stream ends.
-    pub(super) fn serve(&mut self, host: BorrowedFd<'_>) -> io::Result<()> {
-        let most = self.limits.max_item.saturating_add(1 << 17);
-        self.decoder.set_limit(u32::try_from(most).unwrap_or(u32::MAX));
+    pub(super) fn serve(&mut self) -> io::Result<()> {
         let mut clock = Clock::new();
         let mut out = Vec::new();
         loop {
-            while let Some((head, payload)) = self.decoder.next_frame().map_err(io::Error::other)? {
+            while let Some((head, payload)) = self.inbox.next_frame()? {
                 match head.kind {
                     FrameKind::Task => {
                         self.task(&head, &payload, &mut clock, &mut out);
@@ -74,7 +68,7 @@ impl<R: Runner> Server<'_, R> {
                 }
             }
             self.outbox.flush()?;
-            if !self.fill(host)? {
+            if !self.inbox.fill()? {
                 return Ok(());
             }
             clock.restart();
@@ -86,7 +80,8 @@ impl<R: Runner> Server<'_, R> {
         let lie = || io::Error::other("the host sent a run that is none");
         let form = item_form(head.flags).ok_or_else(lie)?;
         for item in Items::read(payload).ok_or_else(lie)? {
-            let task = TaskInput { function: head.function, index: head.index, item, form, path: None };
+            let (function, index, attempt) = (head.function, head.index, head.attempt);
+            let task = TaskInput { function, index, attempt, item, form, path: None };
             self.one(&head, Some(&task), clock, out);
             self.after(clock)?;
             head.ticket += 1;
@@ -111,21 +106,10 @@ impl<R: Runner> Server<'_, R> {
         Ok(())
     }
 
-    /// Reads more; false at the end of the stream.
-    fn fill(&mut self, host: BorrowedFd<'_>) -> io::Result<bool> {
-        let wanted = self.decoder.wanted().clamp(16 << 10, MAX_BLOCK);
-        let buffer = self.decoder.buffer();
-        let filled = buffer.len();
-        buffer.resize(filled + wanted, 0);
-        let read = socket::read(host, &mut buffer[filled..]);
-        buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
-        read.map(|read| read > 0)
-    }
-
     fn task(&mut self, head: &Head, payload: &Bytes, clock: &mut Clock, out: &mut Vec<u8>) {
         let task = read_task(head, payload).map(|parts| {
             let (item, form, path) = (parts.item, parts.form, parts.path);
-            TaskInput { function: head.function, index: head.index, item, form, path }
+            TaskInput { function: head.function, index: head.index, attempt: head.attempt, item, form, path }
         });
         self.one(head, task.as_ref(), clock, out);
     }
@@ -137,6 +121,7 @@ impl<R: Runner> Server<'_, R> {
             returned.put(self.outbox.replies().frames());
             return;
         }
+        self.inbox.begin(head.ticket);
         self.outbox.leave();
         let started = clock.begin();
         out.clear();

@@ -24,5 +24,6 @@ mod lockdown;
 mod pool;
 mod readme;
 mod runs;
+mod shared;
 mod support;
 mod tidy;

@@ -260,7 +260,7 @@ fn files_keep_their_contents_on_stdin_beside_their_path() {
     let mut bench: Bench = must_load(&cat(), task);
     let run = |bench: &mut Bench, path| {
         let mut out = Vec::new();
-        let input = TaskInput { function: 0, index: 0, item: b"contents", form: ItemForm::Raw, path };
+        let input = TaskInput { function: 0, index: 0, attempt: 1, item: b"contents", form: ItemForm::Raw, path };
         bench.guest.run(&input, &mut out).result.expect("a value");
         String::from_utf8(out).expect("text")
     };

@@ -7,7 +7,9 @@ mod blob;
 mod call;
 mod files;
 mod flat;
+mod keyvalue;
 mod link;
+mod objects;
 #[cfg(test)]
 mod tests;
 mod val;
@@ -160,6 +162,7 @@ impl ComponentGuest {
 
     /// Runs one task; the value's bytes are appended to `out`.
     pub fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
+        self.grants.desk().begin(task.index, task.attempt);
         let kept = self.kept.take();
         let before = out.len();
         let (report, live) = match self.targets.get(usize::from(task.function)) {
