@@ -225,9 +225,9 @@ fn what_was_not_shared_is_denied_and_named() {
     for pool in [builder(1).build().expect("pool"), pool(&manager, 1)] {
         for (function, arguments, wanted) in [
             ("add", serde_json::json!(["hits", 1]), "--shared counter:hits"),
-            ("size", serde_json::json!(["jobs"]), "--shared queue:jobs:N"),
-            ("release", serde_json::json!(["other"]), "--shared lock:other"),
-            ("set", serde_json::json!(["no name"]), "--shared takes no such name"),
+            ("size", serde_json::json!("jobs"), "--shared queue:jobs:N"),
+            ("release", serde_json::json!("other"), "--shared lock:other"),
+            ("set", serde_json::json!("no name"), "--shared takes no such name"),
         ] {
             let error = failed(pool.apply::<serde_json::Value>(function, arguments));
             assert_eq!(error.kind, Kind::Denied, "{error}");
@@ -270,11 +270,11 @@ fn a_task_knows_which_item_it_is() {
     assert_eq!(again.iter().map(|who| who.3).collect::<Vec<_>>(), seeds, "from seed and index");
     // A call's own shorter limit is what counts.
     let short = CallOptions::new("who").timeout(Duration::from_secs(5));
-    let (.., remaining, _) = pool.apply::<Who>(short, ()).expect("who");
+    let (.., remaining, _) = pool.apply::<Who>(short, [0_u8; 0]).expect("who");
     assert!(remaining.is_some_and(|left| left <= 5_000_000_000), "{remaining:?}");
     let endless = Limits { timeout: None, ..Limits::default() };
     let pool = builder(1).limits(endless).build().expect("pool");
-    let (.., remaining, _) = pool.apply::<Who>("who", ()).expect("who");
+    let (.., remaining, _) = pool.apply::<Who>("who", [0_u8; 0]).expect("who");
     assert_eq!(remaining, None);
 }
 
