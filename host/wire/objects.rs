@@ -323,7 +323,7 @@ impl Note {
         match self {
             Self::Line(level, text) => {
                 let mut out = vec![1, *level as u8];
-                out.extend_from_slice(text[..text.floor_char_boundary(MAX_LINE)].as_bytes());
+                out.extend_from_slice(&text.as_bytes()[..text.floor_char_boundary(MAX_LINE)]);
                 out
             }
             Self::Progress(done, total) => {
