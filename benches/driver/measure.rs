@@ -125,6 +125,7 @@ impl Local {
             let input = TaskInput {
                 function: 0,
                 index: item.index,
+                attempt: 1,
                 item: bytes,
                 form: *form,
                 path: path.as_deref(),

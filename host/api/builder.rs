@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::api::callbacks::Callbacks;
 use crate::api::functions::Functions;
 use crate::api::gate::Gate;
+use crate::api::manager::Shareable;
 use crate::api::{Defaults, Inner, Pool};
 use crate::capabilities::Capabilities;
 use crate::error::Error;
@@ -19,11 +20,13 @@ use crate::pool::cache::Cache;
 use crate::pool::compile::{CompileOptions, prepare};
 use crate::pool::initialise::{self, Initialisation};
 use crate::pool::module::Module;
+use crate::pool::objects::Object;
 use crate::pool::process::own_binary;
 use crate::pool::resolve::resolve;
 use crate::pool::resources::Machine;
-use crate::pool::{Pool as Engine, PoolOptions, Work};
+use crate::pool::{Listener, Pool as Engine, PoolOptions, Work};
 use crate::wire::message::{BytesAs, Encode, ItemAs, ResultAs, Spread, TaskSpec};
+use crate::wire::objects::Note;
 use crate::worker;
 
 /// Calls of `apply_async` that may be under way for each worker, unless the
@@ -70,6 +73,8 @@ pub struct PoolBuilder {
     worker: Option<PathBuf>,
     cache: bool,
     initializer: Option<Result<(String, String), String>>,
+    objects: Vec<Arc<Object>>,
+    listener: Option<Listener>,
 }
 
 impl PoolBuilder {
@@ -97,6 +102,8 @@ impl PoolBuilder {
             worker: None,
             cache: true,
             initializer: None,
+            objects: Vec::new(),
+            listener: None,
         }
     }
 
@@ -172,6 +179,53 @@ impl PoolBuilder {
     /// [`Pool::serve`]; other calls fail.
     pub fn connections(mut self) -> Self {
         self.connections = true;
+        self
+    }
+
+    /// Shares objects with the tasks: all that a [`Manager`](crate::Manager)
+    /// has now, or a single one. Tasks open them by name. What tasks change
+    /// cannot be undone: each worker then has one item at a time, and an item
+    /// that had started when its worker died is not tried again by itself.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wpool::Error> {
+    /// # let module = wpool::Module::from_bytes("t.wat", "(module)")?;
+    /// let manager = wpool::Manager::new();
+    /// let hits = manager.counter("hits")?;
+    /// let builder = wpool::Pool::builder(module).shared(&hits);
+    /// # drop(builder);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "Manager")]
+    pub fn shared(mut self, objects: &impl Shareable) -> Self {
+        for object in objects.objects() {
+            if !self.objects.iter().any(|known| Arc::ptr_eq(known, &object)) {
+                self.objects.push(object);
+            }
+        }
+        self
+    }
+
+    /// Has `listen` hear what running tasks say, with the item's index: lines
+    /// of their log, and now and then how far they are. It is called on the
+    /// pool's threads, which wait for it, and must not call the pool; a panic in
+    /// it changes nothing. Without one, nobody hears.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wpool::Error> {
+    /// # let module = wpool::Module::from_bytes("t.wat", "(module)")?;
+    /// let builder = wpool::Pool::builder(module).listener(|index, note| match note {
+    ///     wpool::Note::Line(level, text) => eprintln!("item {index}: {}: {text:?}", level.as_str()),
+    ///     wpool::Note::Progress(done, total) => eprintln!("item {index}: {done} of {total}"),
+    /// });
+    /// # drop(builder);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "log_to_stderr")]
+    pub fn listener(mut self, listen: impl Fn(u64, Note) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Listener::new(listen));
         self
     }
 
@@ -274,6 +328,7 @@ impl PoolBuilder {
                     .to_owned(),
             ));
         }
+        let objects = self.objects.clone();
         let processes = self.processes.map(|processes| at_least_one("processes", processes)).transpose()?;
         let recycled =
             self.max_tasks_per_child.map(|items| NonZeroU64::new(items).ok_or_else(|| zero("max_tasks_per_child")));
@@ -292,8 +347,12 @@ impl PoolBuilder {
             backoff: self.backoff,
             worker: self.worker.clone().unwrap_or_else(own_binary),
             credit: None,
+            objects: objects.clone(),
+            listener: self.listener.clone(),
         };
-        let (functions, work) = self.work()?;
+        let (functions, mut work) = self.work()?;
+        let granted = objects.iter().map(|object| object.grant().clone());
+        work.spec.capabilities.shared.extend(granted);
         let engine = Engine::start(work, options)?;
         engine.wait_ready().map_err(|error| error.like())?;
         let pending = pending.map_or(processes.get().saturating_mul(PENDING), NonZeroUsize::get);

@@ -15,6 +15,7 @@ use crate::runtime::abi::component::ComponentGuest;
 use crate::runtime::connection::Traffic;
 use crate::runtime::console::Console;
 use crate::runtime::core_guest::CoreGuest;
+use crate::runtime::desk::Desk;
 use crate::runtime::engine::EngineSpec;
 use crate::runtime::threads::{self, Threads, Wanted};
 use crate::runtime::trap::{no_memory, size_text};
@@ -30,6 +31,8 @@ pub struct TaskInput<'a> {
     pub function: u16,
     /// Position of the item in the input.
     pub index: u64,
+    /// How often it was started, this time included.
+    pub attempt: u16,
     /// The item's bytes.
     pub item: &'a [u8],
     /// What they are.
@@ -122,6 +125,12 @@ impl Guest {
         Ok(Self { engine, limits, grants, kind, args, origin: Vec::new() })
     }
 
+    /// Where its calls of the pool go.
+    #[must_use]
+    pub fn desk(&self) -> &Arc<Desk> {
+        self.grants.desk()
+    }
+
     /// Starts the threads that this guest needs, on the thread that will run
     /// it, and keeps them as long as the returned value. To be called after
     /// what binds only the calling thread (landlock) and before what forbids
@@ -155,6 +164,7 @@ impl Guest {
         let task = TaskInput {
             function: INITIALIZER,
             index: INITIALIZER_INDEX,
+            attempt: 1,
             item: args,
             form: ItemForm::Json,
             path: None,

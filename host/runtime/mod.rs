@@ -11,6 +11,7 @@ pub mod core_guest;
 pub mod describe;
 pub mod describe_component;
 pub mod descriptors;
+pub mod desk;
 pub mod deterministic;
 pub mod engine;
 pub mod instance;

@@ -12,6 +12,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 
 use crate::capabilities::{Access, Capabilities, NetGrant};
 use crate::runtime::console::{Console, Output, Stdin};
+use crate::runtime::desk::Desk;
 use crate::runtime::deterministic::{SeededRng, VirtualClock};
 use crate::runtime::net::{Door, MAX_SOCKETS};
 use crate::sandbox::granted;
@@ -42,6 +43,7 @@ pub struct Grants {
     directories: usize,
     handles: usize,
     writable: bool,
+    desk: Arc<Desk>,
 }
 
 /// What a task's context is made of.
@@ -100,6 +102,7 @@ impl Grants {
             directories,
             handles: MAX_HANDLES + HANDLES_OF_DIRECTORY * directories + HANDLES_OF_SOCKET * sockets,
             scratch,
+            desk: Arc::new(Desk::new(capabilities)),
         })
     }
 
@@ -150,6 +153,12 @@ impl Grants {
     #[must_use]
     pub fn scratch(&self) -> Option<&Scratch> {
         self.scratch.as_ref()
+    }
+
+    /// Where calls of the pool go.
+    #[must_use]
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.desk
     }
 
     /// A WASI 0.2 context for one task, and the clock it runs by where that

@@ -31,6 +31,8 @@ pub enum FrameKind {
     /// Host → worker: a snapshot is wanted. Worker → host: a part of it; the
     /// last one is empty.
     Snapshot = 4,
+    /// Host → worker: a [`super::objects::Answer`] to the running task's call.
+    Answer = 5,
     /// Worker → host: a [`super::message::Ready`] as JSON.
     Ready = 16,
     /// Worker → host: an item's report.
@@ -44,6 +46,11 @@ pub enum FrameKind {
     /// Worker → host: it takes no more items, because a failure cost it the
     /// instance that the initializer had made ready.
     Spent = 22,
+    /// Worker → host: a [`super::objects::Call`] of the running task, which
+    /// waits for the answer.
+    Call = 23,
+    /// Worker → host: a [`super::objects::Note`] of the running task.
+    Note = 24,
     /// Compile worker → host: a [`super::message::Compiled`] as JSON.
     Compiled = 20,
 }
@@ -55,6 +62,7 @@ impl FrameKind {
             2 => Self::Task,
             3 => Self::Run,
             4 => Self::Snapshot,
+            5 => Self::Answer,
             16 => Self::Ready,
             17 => Self::Done,
             18 => Self::Returned,
@@ -62,6 +70,8 @@ impl FrameKind {
             20 => Self::Compiled,
             21 => Self::Values,
             22 => Self::Spent,
+            23 => Self::Call,
+            24 => Self::Note,
             _ => return None,
         })
     }

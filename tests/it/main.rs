@@ -29,5 +29,6 @@ mod pool;
 mod readme;
 mod runs;
 mod serve;
+mod shared;
 mod support;
 mod tidy;

@@ -70,6 +70,9 @@ pub fn text(plan: &Plan<'_>, spec: &TaskSpec, workers: &Workers, layers: &[Strin
     for (key, _) in &grants.env {
         row("env", name(key));
     }
+    for grant in &grants.shared {
+        row("shared", grant.to_string());
+    }
     if let Some(seed) = grants.deterministic {
         row("deterministic", format!("seed {seed}"));
     }

@@ -4,6 +4,7 @@
 mod drive;
 mod dry;
 mod listen;
+mod notes;
 mod patterns;
 mod plan;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use self::drive::{Drive, End, Outlets};
+use self::notes::Steps;
 use self::plan::{Items, Plan};
 use super::args::RunArgs;
 use super::args::io::StatsFormat;
@@ -29,7 +31,7 @@ use crate::pool::compile::Artifact;
 use crate::pool::probe;
 use crate::pool::resources::open_all_files;
 use crate::pool::suspend;
-use crate::pool::{MapOptions, Pool, Work};
+use crate::pool::{MapOptions, Pool, PoolOptions, Work};
 use crate::wire::message::TaskSpec;
 
 /// Exit code of a run with failed items.
@@ -45,13 +47,15 @@ struct Run<'a> {
     /// On the clock of [`suspend::now`].
     started: Duration,
     stats: Stats,
+    /// What running tasks say of themselves.
+    steps: Steps,
 }
 
 /// Runs the command; gives its exit code.
 #[must_use]
 pub fn run(args: &RunArgs) -> u8 {
     let talk = Talk::new(&args.messages);
-    let mut run = Run { args, talk, started: suspend::now(), stats: Stats::new() };
+    let mut run = Run { args, talk, started: suspend::now(), stats: Stats::new(), steps: Steps::default() };
     let listener = match Listener::start(args.pool.grace) {
         Ok(listener) => Some(listener),
         Err(error) => {
@@ -122,7 +126,9 @@ impl Run<'_> {
         if let Some(listener) = listener {
             listener.work();
         }
-        let pool = Pool::start(Work { artifact: file, description, spec }, plan.pool(workers.count))?;
+        let hears = Some(notes::listener(&self.talk.printer, &self.steps));
+        let options = PoolOptions { listener: hears, ..plan.pool(workers.count) };
+        let pool = Pool::start(Work { artifact: file, description, spec }, options)?;
         let end = self.feed(&plan, (items, names), &pool, outlets, listener);
         if let Some(why) = pool.scarcity() {
             self.talk.printer.warning(&format!("fewer workers than {}: {}", workers.count, escape::name(why)));
@@ -182,6 +188,7 @@ impl Run<'_> {
             listener,
             gate,
             total,
+            steps: self.steps.clone(),
         };
         let end = drive.outcomes(outcomes, outlets, status.as_deref());
         if let Some(status) = &status {

@@ -118,6 +118,8 @@ impl Slot {
         }
         seat.process.kill();
         let (ended, words) = seat.process.reap();
+        // Before anyone hears of it: what a dead task held is free.
+        seat.session.end();
         self.shared.counts.died.fetch_add(1, Ordering::Relaxed);
         self.shared.counts.add_cpu(ended.cpu.saturating_sub(seat.cpu));
         // A death with an item running ends, at worst, as that item's outcome.
@@ -259,9 +261,19 @@ impl Slot {
 /// When the item that runs, or would, is killed: by the pool's limit or by its
 /// job's shorter one.
 pub(super) fn killed_after(seat: &Seat, shared: &Shared) -> Option<Duration> {
+    shortest(shared.spec.limits.killed_after(), jobs_timeout(seat))
+}
+
+/// How long the item that runs may.
+pub(super) fn limit_of(seat: &Seat, shared: &Shared) -> Option<Duration> {
+    shortest(shared.spec.limits.timeout, jobs_timeout(seat))
+}
+
+/// The limit of the call that the running item, or the next one, is of.
+fn jobs_timeout(seat: &Seat) -> Option<Duration> {
     let running = seat.flight.job(seat.watch.ticket());
     let job = running.or_else(|| seat.flight.loads().next().map(Load::job));
-    shortest(shared.spec.limits.killed_after(), job.and_then(|job| job.timeout))
+    job.and_then(|job| job.timeout)
 }
 
 fn shortest(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {

@@ -98,6 +98,16 @@ impl Flight {
         ticket
     }
 
+    /// Ticket and index of the item that the worker answers next, unless the
+    /// host has taken it back.
+    pub(super) fn first(&self) -> Option<(u64, u64)> {
+        let entry = self.entries.front()?;
+        match entry.load.as_ref()? {
+            Load::One(task) => Some((entry.ticket, task.index)),
+            Load::Many(run) => Some((entry.ticket, run.index())),
+        }
+    }
+
     /// The job of the item with this ticket, if the worker may still run it.
     pub(super) fn job(&self, ticket: u64) -> Option<&Arc<Job>> {
         let after = self.entries.partition_point(|entry| entry.ticket <= ticket);

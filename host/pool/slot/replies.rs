@@ -139,9 +139,15 @@ impl Slot {
                 Ok(None) => break,
                 Err(_too_long) => return false,
             };
-            // A whole frame: bytes alone are no sign of life.
-            seat.watch.touch(now);
+            // A whole frame about an item's end: bytes alone are no sign of
+            // life, nor is what a task says while it runs.
+            if !matches!(head.kind, FrameKind::Call | FrameKind::Note) {
+                seat.watch.touch(now);
+                seat.session.end();
+            }
             let honest = match head.kind {
+                FrameKind::Call => self.call(&head, &payload),
+                FrameKind::Note => self.note(&head, &payload),
                 FrameKind::Done => self.done(&head, payload, batch),
                 FrameKind::Values => self.values(&head, payload, batch),
                 FrameKind::Returned => self.returned(&head, batch),
@@ -149,6 +155,7 @@ impl Slot {
                 FrameKind::Setup
                 | FrameKind::Task
                 | FrameKind::Run
+                | FrameKind::Answer
                 | FrameKind::Ready
                 | FrameKind::Refused
                 | FrameKind::Snapshot

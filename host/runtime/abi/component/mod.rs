@@ -7,7 +7,9 @@ mod blob;
 mod call;
 mod files;
 mod flat;
+mod keyvalue;
 mod link;
+mod objects;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -181,6 +183,7 @@ impl ComponentGuest {
 
     /// Runs one task; the value's bytes are appended to `out`.
     pub fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
+        self.grants.desk().begin(task.index, task.attempt);
         let before = out.len();
         let report = match self.targets.get(usize::from(task.function)) {
             None => Report::failed(Failure::new(Kind::BadInput, "no such function in this pool")),

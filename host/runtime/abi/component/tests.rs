@@ -100,8 +100,8 @@ impl Bench {
 
 fn run(guest: &mut ComponentGuest, item: &[u8], form: ItemForm) -> (Report, String) {
     let mut out = b"before".to_vec();
-    let report =
-        guest.run(&TaskInput { function: 0, index: 7, item, form, path: None, tighter: Tighter::default() }, &mut out);
+    let task = TaskInput { function: 0, index: 7, attempt: 1, item, form, path: None, tighter: Tighter::default() };
+    let report = guest.run(&task, &mut out);
     let text = String::from_utf8(out).unwrap();
     (report, text.strip_prefix("before").unwrap().to_owned())
 }
