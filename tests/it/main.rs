@@ -21,6 +21,7 @@ mod hostile;
 mod journal;
 mod liar;
 mod lockdown;
+mod parity;
 mod pool;
 mod readme;
 mod runs;
