@@ -63,7 +63,10 @@ pub mod value;
 pub mod wire;
 pub mod worker;
 
-pub use crate::api::{AsyncResult, CallError, CallOptions, Pool, PoolBuilder, Results, Stats, TaskError, cpu_count};
+pub use crate::api::{
+    AsyncResult, CallError, CallOptions, Pool, PoolBuilder, Process, ProcessBuilder, Results, Stats, TaskError,
+    cpu_count,
+};
 pub use crate::capabilities::Capabilities;
 pub use crate::error::Error;
 pub use crate::limits::{Isolation, Limits};

@@ -45,6 +45,8 @@ pub struct Terms {
     /// Outcomes are kept whatever they weigh, because they are wanted all at
     /// once.
     pub hoard: bool,
+    /// Items are started once: the death of the worker that has one ends it.
+    pub once: bool,
     /// Who is told of the end.
     pub finale: Option<Arc<dyn Finale>>,
     /// Who is told every outcome.
@@ -87,6 +89,8 @@ pub struct Job {
     pub timeout: Option<Duration>,
     /// Failed items come back with their outcome.
     pub keep_input: bool,
+    /// Items are started once.
+    pub once: bool,
     finale: Option<Arc<dyn Finale>>,
     /// Slots read whatever the undelivered outcomes weigh.
     hoards: AtomicBool,
@@ -162,6 +166,7 @@ impl Job {
             function: terms.function,
             timeout: terms.timeout,
             keep_input: terms.keep_input,
+            once: terms.once,
             finale: terms.finale,
             hoards: AtomicBool::new(terms.hoard),
             gathering: Mutex::default(),

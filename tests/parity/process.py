@@ -44,7 +44,7 @@ if __name__ == "__main__":
     for process in five:
         process.join()
     seen["five"] = [process.exitcode for process in five]
-    seen["exit_3"] = ended(Process(target=leave, args=(3,)))
+    seen["exit_7"] = ended(Process(target=leave, args=(7,)))
     seen["failed"] = ended(Process(target=fail))
     hung = Process(target=spin, daemon=True)
     hung.start()

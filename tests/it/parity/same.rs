@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use wpool::{AsyncResult, CallError, CallOptions, Chunksize, Error, Kind, Pool};
+use wpool::{AsyncResult, CallError, CallOptions, Chunksize, Error, Kind, Module, Pool, Process, ProcessBuilder};
 
 use super::{drained, exception, said, same};
 use crate::command::Bench;
 use crate::pool::{LONG, TASKS, builder, fixture, pool, warm};
+use crate::support::binary;
 
 /// The exception that `build` stands for.
 fn refusal(built: Result<Pool, Error>) -> Option<&'static str> {
@@ -390,6 +391,47 @@ fn a_pool_is_closed_terminated_and_joined_as_pythons() {
             "after_terminate": submissions(&terminated),
             "join_after_terminate": said(terminated.join()),
             "after_with": said(left.apply::<u64>("sleep", 0)),
+        })
+    });
+}
+
+#[test]
+fn a_process_has_pythons_states() {
+    fn process(function: &'static str, arg: u64) -> ProcessBuilder {
+        let module = Module::from_bytes("tasks.wat", TASKS).expect("module");
+        Process::builder(module).function(function).args(arg).worker(binary()).with_pool(wpool::PoolBuilder::no_cache)
+    }
+    fn started(builder: ProcessBuilder) -> Process {
+        let process = builder.build();
+        process.start().expect("started");
+        process
+    }
+    same("process", || {
+        let first = process("square", 3).name("first").build();
+        let before = json!([first.name(), first.daemon(), first.is_alive(), first.exit_code(), first.pid()]);
+        first.start().expect("started");
+        let pid = first.pid().is_some_and(|pid| pid != std::process::id() as i32);
+        first.join().expect("started");
+        let five: Vec<Process> = (0..5).map(|n| started(process("square", n))).collect();
+        let codes: Vec<i32> = five.iter().map(|process| process.join().expect("started")).collect();
+        let late = started(process("spin", 7).daemon(true));
+        assert_eq!(late.join_timeout(Duration::from_millis(50)).expect("started"), None);
+        let still = json!([late.is_alive(), late.exit_code(), late.daemon()]);
+        late.terminate();
+        late.join().expect("started");
+        let killed = started(process("spin", 7));
+        killed.kill();
+        killed.join().expect("started");
+        json!({
+            "before": before,
+            "pid": pid,
+            "after": [json!(first.is_alive()), json!(first.exit_code())],
+            "five": codes,
+            "exit_7": started(process("leave", 3)).join().expect("started"),
+            "failed": started(process("odd", 2)).join().expect("started"),
+            "late": still,
+            "terminated": [late.is_alive(), late.exit_code() == Some(-15)],
+            "killed": [json!(killed.is_alive()), json!(killed.exit_code())],
         })
     });
 }

@@ -3,6 +3,7 @@
 
 mod calls;
 mod lifecycle;
+mod process;
 mod programs;
 mod results;
 mod streams;
