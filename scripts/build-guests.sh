@@ -12,7 +12,7 @@ set -euo pipefail
 PREFIX=${WPOOL_GUEST_PREFIX:-${XDG_CACHE_HOME:-$HOME/.cache}/wpool/guest-toolchain}
 # Guests that are components, made for wasm32-wasip2; and those that are core
 # modules, made for wasm32-wasip1. textstats is made both ways.
-COMPONENTS=(textstats thumbnail)
+COMPONENTS=(textstats thumbnail gallery)
 MODULES=(textstats logparse wc primes hostile)
 
 say() { printf 'build-guests: %s\n' "$*" >&2; }
@@ -84,6 +84,7 @@ compile wasm32-wasip2 "${COMPONENTS[@]}"
 compile wasm32-wasip1 "${MODULES[@]}"
 module textstats.wasm wasm32-wasip2/release/textstats.wasm
 module thumbnail.wasm wasm32-wasip2/release/thumbnail.wasm
+module gallery.wasm wasm32-wasip2/release/gallery.wasm
 module textstats-core.wasm wasm32-wasip1/release/textstats.wasm
 for guest in logparse wc primes hostile; do
     module "$guest.wasm" "wasm32-wasip1/release/$guest.wasm"

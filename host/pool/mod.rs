@@ -473,7 +473,10 @@ impl Shared {
 
     /// Whether an item that failed so gets another try.
     pub(crate) fn retries(&self, kind: Kind, task: &Task) -> bool {
-        task.attempts <= self.options.retries && self.options.retry_on.contains(&kind) && !task.job.is_stopped()
+        task.attempts <= self.options.retries
+            && self.options.retry_on.contains(&kind)
+            && !task.job.once
+            && !task.job.is_stopped()
     }
 
     pub(crate) fn too_large(&self, size: usize) -> Failure {

@@ -12,7 +12,7 @@ fn root() -> &'static Path {
 }
 
 /// A built guest, or `None` where guests may be missing.
-fn guest(name: &str) -> Option<PathBuf> {
+pub fn guest(name: &str) -> Option<PathBuf> {
     let path = root().join("target/guests").join(name);
     if path.exists() {
         return Some(path);

@@ -15,6 +15,7 @@ mod engine;
 mod evil;
 mod found;
 mod fuzz;
+mod gallery;
 mod grants;
 mod guests;
 mod hostile;

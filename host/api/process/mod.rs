@@ -88,7 +88,7 @@ struct Running {
     /// Names this process alone, even when its id is another's.
     handle: OwnedFd,
     job: JobHandle,
-    /// What it was sent last.
+    /// What it was sent first, of which it died.
     sent: Option<Signal>,
 }
 
@@ -130,7 +130,8 @@ impl Process {
     /// process was started before.
     #[doc(alias = "Process.start")]
     pub fn start(&self) -> Result<(), CallError> {
-        let start = match std::mem::replace(&mut *self.inner.state(), State::Unstarted) {
+        let before = std::mem::replace(&mut *self.inner.state(), State::Unstarted);
+        let start = match before {
             State::New(start) => *start,
             other => {
                 *self.inner.state() = other;
@@ -393,7 +394,7 @@ impl Inner {
         if let State::Running(running) = &mut *state
             && pidfd_send_signal(&running.handle, signal).is_ok()
         {
-            running.sent = Some(signal);
+            running.sent.get_or_insert(signal);
             // It is not started anew, nor waited for.
             running.job.cancel();
         }

@@ -100,7 +100,7 @@ impl Program {
 }
 
 /// The version of CPython that programs run on, such as `3.13.1`.
-fn cpython() -> Option<&'static str> {
+pub fn cpython() -> Option<&'static str> {
     static VERSION: OnceLock<Result<String, String>> = OnceLock::new();
     let version = VERSION.get_or_init(|| {
         let ask = "import platform; print(platform.python_implementation(), platform.python_version())";
