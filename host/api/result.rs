@@ -91,11 +91,16 @@ impl Finale for Completion {
         let mut state = self.state();
         state.complete = true;
         let (entered, waker, due) = (state.entered.take(), state.waker.take(), std::mem::take(&mut state.due));
-        drop(state);
-        self.changed.notify_all();
+        // Before anyone sees the end: whoever does may cause later callbacks.
+        let mut calls = Vec::with_capacity(due.len());
         for (callback, call) in due {
             self.callbacks.push(callback, call.weight());
+            calls.push(call);
         }
+        drop(state);
+        self.changed.notify_all();
+        // Not under the lock: their drop is code of the whole pool.
+        drop(calls);
         // After the callbacks are queued: who joins the pool waits for them.
         drop(entered);
         if let Some(waker) = waker {
