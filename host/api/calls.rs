@@ -330,7 +330,7 @@ impl Pool {
         let (least, most) = items.size_hint();
         let total = most.filter(|most| *most == least).map(|total| total as u64);
         let (outcomes, _callee) = self.inner.stream(&call.into(), items, &course)?;
-        Ok(outcomes.to_the_last(total))
+        Ok(outcomes.with_unpulled(total))
     }
 }
 

@@ -61,7 +61,7 @@ impl Outcomes {
 
     /// Items that the job is ended before it pulls end as `cancelled`, too:
     /// each, where the input said how many it has, else one for them all.
-    pub(crate) fn to_the_last(mut self, total: Option<u64>) -> Self {
+    pub(crate) fn with_unpulled(mut self, total: Option<u64>) -> Self {
         self.unpulled = match total {
             Some(total) => Unpulled::Each { given: 0, total },
             None => Unpulled::Some { given: 0 },

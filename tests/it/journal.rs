@@ -100,7 +100,7 @@ fn runs_killed_in_the_middle_of_work_are_resumed_to_the_same_output() {
     for _ in 0..kills {
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         // At 0 it may not have begun; the rest is within its share of the work.
-        let more = (random >> 33) % (ITEMS / 3 / kills.max(1));
+        let more = (random >> 33) % (ITEMS / 3 / kills.max(1)).max(1);
         let killed = kill_after(&bench, &line, more);
         in_the_middle += u64::from(killed.is_some_and(|grown| grown > 0));
         if !bench.path("j").exists() {
