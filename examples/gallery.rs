@@ -55,7 +55,8 @@ fn run(module: &str, program: &str) -> Result<()> {
         "p12" => imap_unordered(module),
         "p13" => starmap(module),
         "p14" => map_async(module),
-        // p15 and p16: servers, with sockets.
+        // p15 and p16, the servers, are in tests/it/network.rs, listen.rs and
+        // serve.rs.
         "p17" => processes(&module),
         "p18" => results_of_processes(&module),
         "p19" => default_size(module),

@@ -86,11 +86,11 @@ pub fn from_worker(data: &[u8]) {
             }
             FrameKind::Values => {
                 let Some(mut values) = read_values(head, payload) else { return };
-                let (count, bytes) = (values.marks.len(), values.bytes.clone());
+                let (count, bytes) = (values.len(), values.bytes.clone());
                 assert!(count * 8 + bytes.len() <= size);
                 let front = values.split_front(usize::from(head.attempt));
                 assert_eq!([&front.bytes[..], &values.bytes[..]].concat(), bytes);
-                assert_eq!(front.marks.len() + values.marks.len(), count);
+                assert_eq!(front.len() + values.len(), count);
             }
             // What it says but for itself is JSON; that the reader takes it or
             // not is all there is to it.

@@ -64,8 +64,8 @@ pub mod wire;
 pub mod worker;
 
 pub use crate::api::{
-    AsyncResult, CallError, CallOptions, Pool, PoolBuilder, Process, ProcessBuilder, Results, Stats, TaskError,
-    cpu_count,
+    AsyncResult, CallError, CallOptions, Pool, PoolBuilder, Process, ProcessBuilder, Results, Service, ServiceHandle,
+    Stats, TaskError, Traffic, cpu_count,
 };
 pub use crate::capabilities::Capabilities;
 pub use crate::error::Error;

@@ -17,6 +17,7 @@ use crate::pool::cache::Cache;
 use crate::pool::compile::{CompileOptions, prepare};
 use crate::pool::module::Module;
 use crate::pool::process::own_binary;
+use crate::pool::resolve::resolve;
 use crate::pool::resources::Machine;
 use crate::pool::{Pool as Engine, PoolOptions, Work};
 use crate::wire::message::{BytesAs, Encode, ItemAs, ResultAs, Spread, TaskSpec};
@@ -51,6 +52,7 @@ pub struct PoolBuilder {
     isolation: Isolation,
     limits: Limits,
     capabilities: Capabilities,
+    connections: bool,
     features: Features,
     stub_imports: bool,
     args: Vec<String>,
@@ -76,6 +78,7 @@ impl PoolBuilder {
             isolation: Isolation::default(),
             limits: Limits::default(),
             capabilities: Capabilities::none(),
+            connections: false,
             features: Features::default(),
             stub_imports: false,
             args: Vec::new(),
@@ -167,6 +170,22 @@ impl PoolBuilder {
     /// ```
     pub fn capabilities(mut self, capabilities: Capabilities) -> Self {
         self.capabilities = capabilities;
+        self
+    }
+
+    /// The pool is for connections: each task is a run of the module's program
+    /// whose standard streams are a client's. See [`Pool::talk`] and
+    /// [`Pool::serve`]; other calls fail.
+    ///
+    /// ```
+    /// use wpool::{Module, Pool, PoolBuilder};
+    ///
+    /// fn five_at_once(talk: Module) -> PoolBuilder {
+    ///     Pool::builder(talk).processes(5).connections()
+    /// }
+    /// ```
+    pub fn connections(mut self) -> Self {
+        self.connections = true;
         self
     }
 
@@ -403,7 +422,9 @@ impl PoolBuilder {
     }
 
     /// Compiles, and finds out what can be called.
-    fn work(self) -> Result<(Functions, Work), Error> {
+    fn work(mut self) -> Result<(Functions, Work), Error> {
+        resolve(&mut self.capabilities)?;
+        self.capabilities.connections |= self.connections;
         let compile = CompileOptions {
             limits: CompileLimits::default(),
             features: self.features,

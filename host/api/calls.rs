@@ -125,10 +125,21 @@ impl Pool {
     ) -> Result<AsyncResult<R>, CallError> {
         let callee = self.inner.functions.callee(call, Take::Either)?;
         let item = argument(&callee, args);
+        self.queue(call, callee, item, room)
+    }
+
+    /// Queues one item that is made already.
+    pub(super) fn queue<R: DeserializeOwned>(
+        &self,
+        call: &CallOptions<'_>,
+        callee: Callee,
+        item: Item,
+        room: Room,
+    ) -> Result<AsyncResult<R>, CallError> {
         let bytes = item.body.as_ref().map_or(0, |body| body.bytes.len());
         let entered = self.inner.gate.enter_pending(bytes, room)?;
         let done = Completion::new(entered, Arc::clone(&self.inner.callbacks));
-        let terms = Terms { finale: Some(Arc::clone(&done) as _), ..terms(&callee, call) };
+        let terms = terms_of(&callee, call, Some(Arc::clone(&done)));
         let job = self.inner.engine.submit(item, terms, room).map_err(|_full| CallError::Saturated)?;
         let shared = Arc::clone(self.inner.engine.shared());
         let call = Call { job, done, shared, function: callee.name, arrived: OnceLock::new() };
@@ -340,6 +351,11 @@ pub(super) fn argument(callee: &Callee, args: &impl Serialize) -> Item {
         Some(composition) => composition.item(0, args),
         None => codec::item(0, args),
     }
+}
+
+/// The terms of a call whose end is told.
+pub(super) fn terms_of(callee: &Callee, call: &CallOptions<'_>, done: Option<Arc<Completion>>) -> Terms {
+    Terms { finale: done.map(|done| done as _), ..terms(callee, call) }
 }
 
 pub(super) fn terms(callee: &Callee, call: &CallOptions<'_>) -> Terms {

@@ -16,6 +16,7 @@ mod options;
 mod process;
 mod result;
 mod results;
+mod serve;
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -28,6 +29,7 @@ pub use options::CallOptions;
 pub use process::{Process, ProcessBuilder};
 pub use result::AsyncResult;
 pub use results::Results;
+pub use serve::{Service, ServiceHandle, Traffic};
 
 use crate::api::callbacks::Callbacks;
 use crate::api::functions::Functions;

@@ -8,10 +8,11 @@
 pub mod cache;
 pub mod compile;
 pub mod item;
-
+pub mod listen;
 pub mod module;
 pub mod probe;
 pub mod process;
+pub mod resolve;
 pub mod resources;
 pub mod scratch;
 pub mod suspend;
@@ -468,12 +469,15 @@ impl Shared {
 
     /// The most items in one worker.
     pub(crate) fn credit(&self) -> Option<usize> {
-        if self.spec.isolation == Isolation::Process { Some(1) } else { self.options.credit.map(NonZeroUsize::get) }
+        let alone = self.spec.isolation == Isolation::Process || self.spec.capabilities.talks();
+        if alone { Some(1) } else { self.options.credit.map(NonZeroUsize::get) }
     }
 
     /// Whether an item that failed so gets another try.
     pub(crate) fn retries(&self, kind: Kind, task: &Task) -> bool {
-        task.attempts <= self.options.retries
+        // A connection that has begun cannot begin again.
+        task.body.connection.is_none()
+            && task.attempts <= self.options.retries
             && self.options.retry_on.contains(&kind)
             && !task.job.once
             && !task.job.is_stopped()

@@ -2,6 +2,7 @@
 //! another and reports on each.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,6 +12,8 @@ use crate::describe::Shape;
 use crate::limits::Limits;
 use crate::outcome::{Failure, Form};
 use crate::runtime::abi::component::ComponentGuest;
+use crate::runtime::connection::Traffic;
+use crate::runtime::console::Console;
 use crate::runtime::core_guest::CoreGuest;
 use crate::runtime::engine::EngineSpec;
 use crate::runtime::threads::{self, Threads, Wanted};
@@ -70,6 +73,15 @@ enum GuestKind {
     Component(Box<ComponentGuest>),
 }
 
+impl GuestKind {
+    fn console(&self) -> &Console {
+        match self {
+            Self::Core(guest) => guest.console(),
+            Self::Component(guest) => guest.console(),
+        }
+    }
+}
+
 impl Guest {
     /// Makes the engine, maps the artifact, opens the granted directories and
     /// looks up the functions. Runs no guest code and starts no thread.
@@ -118,12 +130,26 @@ impl Guest {
         threads::start(&Wanted { wasi, epochs })
     }
 
+    /// The next task talks over this connection: it is its standard streams.
+    pub fn connect(&mut self, connection: OwnedFd) {
+        self.kind.console().connect(connection);
+    }
+
     /// Runs one task; the value's bytes are appended to `out`.
     pub fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
+        let before = out.len();
         let mut report = match &mut self.kind {
             GuestKind::Core(guest) => guest.run(task, out),
             GuestKind::Component(guest) => guest.run(task, out),
         };
+        if let Some(Traffic { received, sent }) = self.kind.console().hang_up()
+            && report.result.is_ok()
+        {
+            out.truncate(before);
+            out.extend_from_slice(format!(r#"{{"received":{received},"sent":{sent}}}"#).as_bytes());
+            report.result = Ok(Form::Json);
+            report.stdout_is_result = false;
+        }
         if let Some(scratch) = self.grants.scratch()
             && let Err(error) = scratch.wipe()
             && report.result.is_ok()

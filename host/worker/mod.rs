@@ -229,11 +229,14 @@ fn run(
         answer(host, FrameKind::Ready, &ready).map_err(host_gone)?;
         let prompt = grants.side_effects();
         let (page, outbox) = (&*page, &outbox);
+        let connections = grants.connections.then(Vec::new);
         // An error is the end of the host; the end of this process follows.
         let _gone = match act {
-            None => serve::Server { runner: guest, page, outbox, limits, prompt, decoder, gathered: 0 }.serve(host),
+            None => serve::Server { runner: guest, page, outbox, limits, prompt, decoder, connections, gathered: 0 }
+                .serve(host),
             Some(act) => {
-                serve::Server { runner: Acting(act), page, outbox, limits, prompt, decoder, gathered: 0 }.serve(host)
+                let runner = Acting(act);
+                serve::Server { runner, page, outbox, limits, prompt, decoder, connections, gathered: 0 }.serve(host)
             }
         };
         Ok(())
@@ -248,4 +251,6 @@ impl serve::Runner for Acting {
         out.extend_from_slice(self.0(task.item).as_bytes());
         Report { result: Ok(Form::Json), fuel: None, peak_memory: 0, stdout_is_result: false }
     }
+
+    fn connect(&mut self, _connection: OwnedFd) {}
 }

@@ -2,7 +2,7 @@
 //! that tests run it in memory.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -34,11 +34,18 @@ const MAX_BLOCK: usize = 1 << 20;
 pub(super) trait Runner {
     /// Runs one task; the value's bytes are appended to `out`.
     fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report;
+
+    /// The next task talks over this connection.
+    fn connect(&mut self, connection: OwnedFd);
 }
 
 impl Runner for Guest {
     fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
         Self::run(self, task, out)
+    }
+
+    fn connect(&mut self, connection: OwnedFd) {
+        Self::connect(self, connection);
     }
 }
 
@@ -51,6 +58,8 @@ pub(super) struct Server<'a, R> {
     /// Every reply is written before the next task starts.
     pub(super) prompt: bool,
     pub(super) decoder: Decoder,
+    /// Connections that came beside tasks, where each task has one.
+    pub(super) connections: Option<Vec<OwnedFd>>,
     /// Bytes of replies that were gathered when the last one was.
     pub(super) gathered: usize,
 }
@@ -117,7 +126,10 @@ impl<R: Runner> Server<'_, R> {
         let buffer = self.decoder.buffer();
         let filled = buffer.len();
         buffer.resize(filled + wanted, 0);
-        let read = socket::read(host, &mut buffer[filled..]);
+        let read = match &mut self.connections {
+            None => socket::read(host, &mut buffer[filled..]),
+            Some(received) => socket::receive(host, &mut buffer[filled..], received),
+        };
         buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
         read.map(|read| read > 0)
     }
@@ -132,6 +144,8 @@ impl<R: Runner> Server<'_, R> {
 
     /// Runs one task, or hands it back where the host has asked for it.
     fn one(&mut self, head: &Head, task: Option<&TaskInput<'_>>, clock: &mut Clock, out: &mut Vec<u8>) {
+        // Of a task that is handed back it is closed: the host has it, too.
+        let connection = self.connections.as_mut().map(|received| received.drain(..1.min(received.len())).next());
         if !self.page.start(head.ticket, clock.now_ns()) {
             let returned = Head { kind: FrameKind::Returned, length: 0, ..*head };
             returned.put(self.outbox.replies().frames());
@@ -140,7 +154,12 @@ impl<R: Runner> Server<'_, R> {
         self.outbox.leave();
         let started = clock.begin();
         out.clear();
+        let alone = matches!(connection, Some(None));
+        if let Some(connection) = connection.flatten() {
+            self.runner.connect(connection);
+        }
         let report = match task {
+            Some(_) if alone => Report::failed(Failure::new(Kind::BadInput, "this pool serves connections only")),
             Some(task) => self.runner.run(task, out),
             None => Report::failed(Failure::new(Kind::BadInput, "the host sent a task that is none")),
         };

@@ -11,6 +11,17 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Runs the example in a language that brings its interpreter along, where
+/// what makes components of it could be had.
+fn interpreted(name: &str) {
+    let module = format!("{name}.wasm");
+    if root().join("target/guests").join(&module).exists() {
+        example(name, &module);
+    } else {
+        skipped(&format!("{module} is not built (scripts/setup-languages.sh)"));
+    }
+}
+
 /// A built guest, or `None` where guests may be missing.
 pub fn guest(name: &str) -> Option<PathBuf> {
     let path = root().join("target/guests").join(name);
@@ -85,6 +96,27 @@ fn primes_counts_primes() {
 }
 
 #[test]
+fn ports_are_listened_at_where_they_are_granted() {
+    example("ports", "ports.wasm");
+}
+
+#[test]
+fn echo_says_lines_back_as_a_program_and_as_a_component() {
+    example("echo", "echo.wasm");
+    example("echo", "echo-component.wasm");
+}
+
+#[test]
 fn hostile_costs_only_its_items() {
     example("hostile", "hostile.wasm");
+}
+
+#[test]
+fn python_counts_words_in_a_fresh_interpreter_for_each_item() {
+    interpreted("python");
+}
+
+#[test]
+fn javascript_counts_words_in_a_fresh_interpreter_for_each_item() {
+    interpreted("javascript");
 }

@@ -72,7 +72,7 @@ pub fn pool(processes: usize, work: Work) -> Pool {
 /// An item of JSON text.
 pub fn item(index: u64, text: impl Into<String>) -> Item {
     let bytes = Bytes::from(text.into());
-    Item { index, body: Ok(Body { bytes, form: ItemForm::Json, path: None }), tag: None }
+    Item { index, body: Ok(Body { bytes, form: ItemForm::Json, path: None, connection: None }), tag: None }
 }
 
 /// Items `0..count` that are their own index.
@@ -80,13 +80,16 @@ pub fn numbers(count: u64) -> impl Iterator<Item = Item> + Send + 'static {
     (0..count).map(|index| item(index, index.to_string()))
 }
 
-/// Has what the tests start heed Ctrl-C, whoever started the tests: shells
-/// have their background jobs ignore it, and that is inherited.
+/// Has what the tests start heed signals, whoever started the tests: shells
+/// have their background jobs ignore Ctrl-C and `nohup` a closed terminal, and
+/// that is inherited.
 pub fn heed_signals() {
     #[expect(unsafe_code, reason = "signal(2) has no safe form")]
     // SAFETY: the default action is no handler of ours.
     unsafe {
-        libc::signal(libc::SIGINT, libc::SIG_DFL);
+        for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGTERM] {
+            libc::signal(signal, libc::SIG_DFL);
+        }
     }
 }
 

@@ -5,9 +5,10 @@ use std::path::{Component, Path};
 use clap::Args;
 
 use super::heading;
-use crate::capabilities::{Access, Capabilities, DirGrant};
+use crate::capabilities::{Access, Capabilities, DirGrant, NetGrant};
 use crate::error::Error;
 use crate::escape;
+use crate::pool::resolve::resolve;
 
 /// What a task may reach.
 #[derive(Debug, Args)]
@@ -21,6 +22,11 @@ pub struct CapabilityArgs {
     /// Give each task a private, empty, writable directory at this path
     #[arg(long, value_name = "GUEST", value_parser = scratch, hide_short_help = true)]
     pub scratch: Option<String>,
+    /// Let tasks reach and serve addresses (repeatable)
+    ///
+    /// By WASI 0.2 sockets. [::1]:80 is IPv6; the host resolves names, once, before the run.
+    #[arg(long = "allow-net", value_name = "HOST:PORT[-PORT]", value_parser = str::parse::<NetGrant>)]
+    pub net: Vec<NetGrant>,
     /// Set a variable of the guest, or copy it from here (repeatable)
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = env)]
     pub env: Vec<(String, String)>,
@@ -66,12 +72,16 @@ impl CapabilityArgs {
             env.retain(|(other, _)| other != name);
             env.push((name.clone(), value.clone()));
         }
-        Ok(Capabilities {
+        let mut capabilities = Capabilities {
             dirs,
             scratch: self.scratch.clone(),
+            net: self.net.clone(),
+            connections: false,
             env,
             deterministic: self.deterministic.then_some(self.seed),
-        })
+        };
+        resolve(&mut capabilities)?;
+        Ok(capabilities)
     }
 }
 

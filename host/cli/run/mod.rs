@@ -3,6 +3,7 @@
 
 mod drive;
 mod dry;
+mod listen;
 mod patterns;
 mod plan;
 
@@ -78,6 +79,9 @@ impl Run<'_> {
         let plan = Plan::new(self.args)?;
         open_all_files();
         let items = plan.open()?;
+        if let Items::Clients(acceptor) = &items {
+            self.talk.printer.note(&format!("listening at {}", escape::name(&acceptor.address())));
+        }
         let stop = listener.map(Listener::stop).unwrap_or_default();
         let (module, artifact) = artifact(&self.args.module, &self.args.engine, stop, &self.talk)?;
         self.stats.compile = Some(Compile::from(&artifact));
@@ -145,7 +149,7 @@ impl Run<'_> {
         let options = MapOptions {
             ordered: plan.ordered(),
             chunksize: plan.chunksize(),
-            window: self.args.pool.window,
+            window: plan.window(pool.shared().options.processes),
             rest,
             function: 0,
         };

@@ -350,7 +350,7 @@ fn timeout(limit: Duration, name: &str, flag: &str) -> Failure {
 fn maybe_ran(ended: &Ended) -> Failure {
     Failure::new(
         Kind::WorkerCrashed,
-        "the worker died; the item may have run and was not repeated, because it can write to a granted directory",
+        "the worker died; the item may have run and was not repeated, because what it can do outside cannot be undone",
     )
     .with(|detail| {
         detail.reason = Some("maybe-ran".to_owned());

@@ -38,6 +38,14 @@ pub(super) struct Answered {
     pub(super) index: u64,
 }
 
+impl Answered {
+    /// Whether `next` follows on so many items of this.
+    pub(super) fn goes_on(&self, count: usize, next: &Self) -> bool {
+        let count = count as u64;
+        Arc::ptr_eq(&self.job, &next.job) && self.position + count == next.position && self.index + count == next.index
+    }
+}
+
 impl Flight {
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()

@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::pool::Shared;
 use crate::pool::job::Job;
 use crate::pool::load::{Chunk, Load, Run, Task};
+use crate::pool::slot::replies::Batch;
 use crate::pool::slot::seat::{NoWorker, Seat};
 use crate::pool::slot::watch::now_ns;
 use crate::wire::frame::{FrameKind, Head};
@@ -62,11 +63,14 @@ pub(crate) struct Slot {
     /// A job whose reader was not told of its last outcomes yet, and since
     /// when.
     untold: Option<(Arc<Job>, u64)>,
+    /// Empty between two reads; kept for the room that it has.
+    batch: Batch,
 }
 
 impl Slot {
     pub(crate) fn new(id: u32, shared: Arc<Shared>, ears: Ears) -> Self {
-        Self { id, shared, ears, seat: None, lone: false, backlog: VecDeque::new(), delayed: Vec::new(), untold: None }
+        let (backlog, delayed) = (VecDeque::new(), Vec::new());
+        Self { id, shared, ears, seat: None, lone: false, backlog, delayed, untold: None, batch: Batch::default() }
     }
 
     /// Whether it has a worker and nothing to do.
@@ -339,6 +343,9 @@ fn give(seat: &mut Seat, task: Task) {
     let parts = TaskParts { form: task.body.form, path: task.body.path.as_deref(), item: &task.body.bytes };
     put_task(seat.link.gather(), head, &parts);
     seat.link.payload(&task.body.bytes);
+    if let Some(connection) = task.body.connection.clone() {
+        seat.link.attach(connection);
+    }
     if seat.flight.is_empty() {
         seat.watch.touch(now_ns());
     }

@@ -8,6 +8,7 @@ mod call;
 mod files;
 mod flat;
 mod link;
+mod sockets;
 #[cfg(test)]
 mod tests;
 mod val;
@@ -83,7 +84,7 @@ impl Live {
             || error.is::<WasmBacktrace>()
             || trap::exit_code(error).is_some();
         if guests_own {
-            self.note_writes();
+            self.note_refusals();
             return trap::failure(error, self.store.data(), &self.limits, Phase::Task);
         }
         // No guest was running: the engine refused to copy what the guest gave.
@@ -98,14 +99,19 @@ impl Live {
     /// Adds what the store knows to a failure that the host found itself.
     #[must_use]
     pub fn finish(&mut self, failure: Failure) -> Failure {
-        self.note_writes();
+        self.note_refusals();
         trap::finish(failure, self.store.data(), Phase::Task)
     }
 
-    /// Remembers why files could not be written.
-    fn note_writes(&mut self) {
-        if self.store.data().wasi.budget.exceeded() {
+    /// Remembers why files could not be written, or addresses not be used.
+    fn note_refusals(&mut self) {
+        let wasi = &self.store.data().wasi;
+        let (over, refused) = (wasi.budget.exceeded(), wasi.door.refused());
+        if over {
             self.store.data_mut().deny("--max-write");
+        }
+        if refused {
+            self.store.data_mut().deny(sockets::FLAG);
         }
     }
 }
@@ -152,6 +158,12 @@ impl ComponentGuest {
         })
     }
 
+    /// Its standard streams.
+    #[must_use]
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
     /// Whether guests may wait in WASI calls.
     #[must_use]
     pub fn uses_wasi(&self) -> bool {
@@ -191,6 +203,7 @@ impl ComponentGuest {
                 let state = live.store.data_mut();
                 state.restart();
                 state.wasi.budget.refill(self.limits.max_write);
+                state.wasi.door.forget();
                 self.arm(&mut live.store).map(|()| live).map_err(Report::failed)
             }
             None => self.fresh(&[], task.index),
