@@ -67,8 +67,8 @@ pub use crate::api::manager::{
     Counter, Event, KeyValue, Lock, LockGuard, Manager, Permit, Queue, Semaphore, Shareable, SharedError,
 };
 pub use crate::api::{
-    AsyncResult, CallError, CallOptions, Pool, PoolBuilder, Results, Service, ServiceHandle, Stats, TaskError, Traffic,
-    cpu_count,
+    AsyncResult, CallError, CallOptions, Pool, PoolBuilder, Process, ProcessBuilder, Results, Service, ServiceHandle,
+    Stats, TaskError, Traffic, cpu_count,
 };
 pub use crate::capabilities::Capabilities;
 pub use crate::error::Error;

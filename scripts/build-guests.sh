@@ -12,7 +12,7 @@ set -euo pipefail
 PREFIX=${WPOOL_GUEST_PREFIX:-${XDG_CACHE_HOME:-$HOME/.cache}/wpool/guest-toolchain}
 # Guests that are components, made for wasm32-wasip2; and those that are core
 # modules, made for wasm32-wasip1. textstats, shared and echo are made both ways.
-COMPONENTS=(textstats thumbnail shared ports echo)
+COMPONENTS=(textstats thumbnail shared gallery ports echo)
 MODULES=(textstats shared logparse wc primes hostile echo)
 
 say() { printf 'build-guests: %s\n' "$*" >&2; }
@@ -102,6 +102,7 @@ compile wasm32-wasip2 "${COMPONENTS[@]}"
 compile wasm32-wasip1 "${MODULES[@]}"
 module textstats.wasm wasm32-wasip2/release/textstats.wasm
 module thumbnail.wasm wasm32-wasip2/release/thumbnail.wasm
+module gallery.wasm wasm32-wasip2/release/gallery.wasm
 module ports.wasm wasm32-wasip2/release/ports.wasm
 module echo-component.wasm wasm32-wasip2/release/echo.wasm
 module textstats-core.wasm wasm32-wasip1/release/textstats.wasm

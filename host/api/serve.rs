@@ -47,6 +47,18 @@ pub struct ServiceHandle(Stopper);
 impl ServiceHandle {
     /// Accepts no more. Connections that are open, or accepted, are served;
     /// then the service is at its end.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wpool::ServiceHandle;
+    ///
+    /// fn for_a_minute(service: ServiceHandle) {
+    ///     std::thread::spawn(move || {
+    ///         std::thread::sleep(Duration::from_secs(60));
+    ///         service.stop();
+    ///     });
+    /// }
+    /// ```
     pub fn stop(&self) {
         self.0.stop();
     }
@@ -54,12 +66,31 @@ impl ServiceHandle {
 
 impl Service {
     /// What ends it.
+    ///
+    /// ```
+    /// use wpool::Service;
+    ///
+    /// fn all(service: Service) -> usize {
+    ///     let handle = service.handle();
+    ///     // After the first failure no more are accepted.
+    ///     service.inspect(|outcome| if outcome.result.is_err() { handle.stop() }).count()
+    /// }
+    /// ```
     #[must_use]
     pub fn handle(&self) -> ServiceHandle {
         ServiceHandle(self.stopper.clone())
     }
 
     /// As [`ServiceHandle::stop`].
+    ///
+    /// ```
+    /// use wpool::Service;
+    ///
+    /// fn finish(service: Service) -> usize {
+    ///     service.stop();
+    ///     service.count()
+    /// }
+    /// ```
     pub fn stop(&self) {
         self.stopper.stop();
     }

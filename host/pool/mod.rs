@@ -488,6 +488,7 @@ impl Shared {
         task.body.connection.is_none()
             && task.attempts <= self.options.retries
             && self.options.retry_on.contains(&kind)
+            && !task.job.once
             && !task.job.is_stopped()
     }
 

@@ -123,3 +123,15 @@ pub fn children_of(parent: u32) -> Vec<i32> {
         })
         .collect()
 }
+
+/// The text of all sources below a folder.
+pub fn sources(folder: &std::path::Path, all: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, all);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            all.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}

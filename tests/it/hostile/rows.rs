@@ -292,18 +292,6 @@ const ROWS: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
-/// The text of all sources below a folder.
-fn sources(folder: &std::path::Path, all: &mut String) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, all);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            all.push_str(&std::fs::read_to_string(path).unwrap());
-        }
-    }
-}
-
 /// How many attacks there are at least, each a run of the command.
 const ATTACKS: usize = 400;
 
@@ -374,8 +362,8 @@ fn the_suite_does_not_shrink() {
 fn each_attack_of_the_table_has_its_tests() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut all = String::new();
-    sources(&root.join("host"), &mut all);
-    sources(&root.join("tests"), &mut all);
+    crate::support::sources(&root.join("host"), &mut all);
+    crate::support::sources(&root.join("tests"), &mut all);
     for (id, attack, tests) in ROWS {
         assert!(!tests.is_empty(), "{id}: {attack}");
         for test in *tests {
