@@ -158,10 +158,10 @@ fn apply_async_and_get(module: Module) -> Result<()> {
 /// P6: two functions on one pool, by name.
 fn two_functions(module: Module) -> Result<()> {
     let pool = pool(module, 2)?;
-    let foo: Vec<AsyncResult<i64>> = (0..4).map(|n| pool.apply_async("square", n)).collect::<Result<_, _>>()?;
-    let bar: Vec<AsyncResult<i64>> = (0..4).map(|n| pool.apply_async("add", (n, n))).collect::<Result<_, _>>()?;
-    for (foo, bar) in foo.iter().zip(&bar) {
-        println!("foo {} bar {}", foo.get()?, bar.get()?);
+    let squares: Vec<AsyncResult<i64>> = (0..4).map(|n| pool.apply_async("square", n)).collect::<Result<_, _>>()?;
+    let sums: Vec<AsyncResult<i64>> = (0..4).map(|n| pool.apply_async("add", (n, n))).collect::<Result<_, _>>()?;
+    for (square, sum) in squares.iter().zip(&sums) {
+        println!("square {} sum {}", square.get()?, sum.get()?);
     }
     Ok(())
 }
