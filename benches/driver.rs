@@ -17,9 +17,11 @@
 //! | `starts MODE TIMES` | seconds until a pool's only worker is ready, each time |
 //! | `drop` | ends all pools |
 //!
-//! TASK is `int`, `bytes`, `component`, `busy` (a millisecond) or `echo:BYTES`; MODE is `fresh`,
-//! `reuse`, `single` (fresh, one item in a worker at a time), `open` (fresh,
-//! without lock-down) or `one` (fresh, by one worker); CHUNK is a number, `auto` or `python` (the formula of
+//! TASK is `int`, `ready`, `bytes`, `component`, `busy` (a millisecond) or
+//! `echo:BYTES`; MODE is `fresh`, `reuse`, `single` (fresh, one item in a worker
+//! at a time), `open` (fresh, without lock-down), `one` (fresh, by one worker)
+//! or `initialised` (fresh, after the initializer of `ready`); CHUNK is a
+//! number, `auto` or `python` (the formula of
 //! Python's pool).
 
 #[path = "driver/bare.rs"]

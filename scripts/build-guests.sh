@@ -11,9 +11,9 @@ set -euo pipefail
 
 PREFIX=${WPOOL_GUEST_PREFIX:-${XDG_CACHE_HOME:-$HOME/.cache}/wpool/guest-toolchain}
 # Guests that are components, made for wasm32-wasip2; and those that are core
-# modules, made for wasm32-wasip1. textstats and echo are made both ways.
-COMPONENTS=(textstats thumbnail gallery ports echo)
-MODULES=(textstats logparse wc primes hostile echo)
+# modules, made for wasm32-wasip1. textstats, shared and echo are made both ways.
+COMPONENTS=(textstats thumbnail shared gallery ports echo)
+MODULES=(textstats shared logparse wc primes hostile echo)
 
 say() { printf 'build-guests: %s\n' "$*" >&2; }
 die() {
@@ -106,6 +106,8 @@ module gallery.wasm wasm32-wasip2/release/gallery.wasm
 module ports.wasm wasm32-wasip2/release/ports.wasm
 module echo-component.wasm wasm32-wasip2/release/echo.wasm
 module textstats-core.wasm wasm32-wasip1/release/textstats.wasm
+module shared.wasm wasm32-wasip2/release/shared.wasm
+module shared-core.wasm wasm32-wasip1/release/shared.wasm
 for guest in logparse wc primes hostile echo; do
     module "$guest.wasm" "wasm32-wasip1/release/$guest.wasm"
 done

@@ -9,6 +9,7 @@ use wit_component::{DecodedWasm, StringEncoding};
 use wpool::capabilities::Capabilities;
 use wpool::limits::{Features, Isolation, Limits, SandboxMode};
 use wpool::pool::compile::{Artifact, CompileOptions, prepare};
+use wpool::pool::initialise::{self, Initialisation};
 use wpool::pool::item::{Body, Item};
 use wpool::pool::module::Module;
 use wpool::pool::{Pool, PoolOptions, Work};
@@ -21,6 +22,7 @@ pub const WORKERS: usize = 2;
 const PAYLOAD: usize = 64;
 
 const INT: &str = include_str!("../guests/int.wat");
+const READY: &str = include_str!("../guests/ready.wat");
 const BYTES: &str = include_str!("../guests/bytes.wat");
 const LIST: &str = include_str!("../guests/list.wat");
 const ECHO: &str = include_str!("../../tests/fixtures/echo.wat");
@@ -44,6 +46,8 @@ const LIST_TYPE: &str = r#"(component
 pub enum Task {
     /// A number in, its square out.
     Int,
+    /// The same, of a module whose initializer takes half a second.
+    Ready,
     /// 64 bytes in, the same backwards out, by the `bytes` ABI.
     Bytes,
     /// The same by a component over `list<u8>`, made with the adapter.
@@ -60,6 +64,7 @@ impl std::str::FromStr for Task {
     fn from_str(text: &str) -> Result<Self> {
         Ok(match text {
             "int" => Self::Int,
+            "ready" => Self::Ready,
             "bytes" => Self::Bytes,
             "component" => Self::Component,
             "busy" => Self::Busy,
@@ -84,6 +89,8 @@ pub enum Mode {
     Open,
     /// A new instance per task, by one worker.
     One,
+    /// A new instance per task, from the snapshot after the initializer.
+    Initialised,
 }
 
 impl std::str::FromStr for Mode {
@@ -96,6 +103,7 @@ impl std::str::FromStr for Mode {
             "single" => Self::Single,
             "open" => Self::Open,
             "one" => Self::One,
+            "initialised" => Self::Initialised,
             _ => bail!("no mode {text:?}"),
         })
     }
@@ -106,6 +114,7 @@ impl Task {
     pub fn module(self) -> Result<Vec<u8>> {
         Ok(match self {
             Self::Int => INT.into(),
+            Self::Ready => READY.into(),
             Self::Bytes => BYTES.into(),
             Self::Component => core_form(LIST, LIST_TYPE)?,
             Self::Echo(_) => ECHO.into(),
@@ -116,7 +125,7 @@ impl Task {
     /// How its tasks are called, with the limits that pools have by default.
     pub fn spec(self, mode: Mode) -> TaskSpec {
         let abi = match self {
-            Self::Int | Self::Busy => Abi::Core,
+            Self::Int | Self::Ready | Self::Busy => Abi::Core,
             Self::Bytes | Self::Echo(_) => Abi::Bytes,
             Self::Component => Abi::Component,
         };
@@ -127,14 +136,14 @@ impl Task {
     /// An endless supply of items, made where they are pulled.
     pub fn items(self) -> impl Iterator<Item = Item> + Send + 'static {
         let payload = match self {
-            Self::Int => Bytes::new(),
+            Self::Int | Self::Ready => Bytes::new(),
             Self::Busy => TURNS.to_string().into(),
             Self::Bytes | Self::Component => (0..PAYLOAD as u8).collect(),
             Self::Echo(size) => vec![b'x'; size].into(),
         };
         (0..).map(move |index| {
             let (bytes, form) = match self {
-                Self::Int => (Bytes::from(index.to_string()), ItemForm::Json),
+                Self::Int | Self::Ready => (Bytes::from(index.to_string()), ItemForm::Json),
                 Self::Busy => (payload.clone(), ItemForm::Json),
                 Self::Bytes | Self::Component | Self::Echo(_) => (payload.clone(), ItemForm::Raw),
             };
@@ -145,7 +154,9 @@ impl Task {
     /// Whether `value` is what the item with this index has to give.
     pub fn is_right(self, index: u64, value: &[u8]) -> bool {
         match self {
-            Self::Int => std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()) == Some(index * index),
+            Self::Int | Self::Ready => {
+                std::str::from_utf8(value).ok().and_then(|text| text.parse().ok()) == Some(index * index)
+            }
             Self::Bytes | Self::Component => value.iter().copied().eq((0..PAYLOAD as u8).rev()),
             Self::Echo(size) => value.len() == size && value.first() == Some(&b'x'),
             Self::Busy => !value.is_empty(),
@@ -171,6 +182,7 @@ pub fn spec(abi: Abi) -> TaskSpec {
         bytes: BytesAs::Array,
         encode: Encode::Exact,
         extra_fields_ignored: false,
+        initializer: None,
     }
 }
 
@@ -189,14 +201,25 @@ fn core_form(module: &str, like: &str) -> Result<Vec<u8>> {
 }
 
 /// A task's compiled module.
-pub fn artifact(task: Task) -> Result<Artifact> {
+pub fn artifact(task: Task, mode: Mode) -> Result<Artifact> {
     let module = Module::from_bytes("bench.wasm", task.module()?)?;
-    Ok(prepare(&module, &CompileOptions::default(), &mut |_| {})?)
+    let options = CompileOptions::default();
+    if mode != Mode::Initialised {
+        return Ok(prepare(&module, &options, &mut |_| {})?);
+    }
+    let call = Initialisation {
+        function: "init".to_owned(),
+        args: None,
+        limits: Limits::default(),
+        capabilities: Capabilities::none(),
+        stub_imports: false,
+    };
+    Ok(initialise::prepare(&module, &options, &call, &mut |_| {})?)
 }
 
 /// A pool of [`WORKERS`] workers for a task.
 pub fn pool(task: Task, mode: Mode) -> Result<Pool> {
-    let Artifact { file, description, .. } = artifact(task)?;
+    let Artifact { file, description, .. } = artifact(task, mode)?;
     start(Work { artifact: file, description, spec: task.spec(mode) }, mode)
 }
 

@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::api::callbacks::Callbacks;
 use crate::api::functions::Functions;
 use crate::api::gate::Gate;
+use crate::api::manager::Shareable;
 use crate::api::{Defaults, Inner, Pool};
 use crate::capabilities::Capabilities;
 use crate::error::Error;
@@ -15,12 +18,15 @@ use crate::limits::{CompileLimits, Features, Isolation, Limits, SandboxMode, Tim
 use crate::outcome::Kind;
 use crate::pool::cache::Cache;
 use crate::pool::compile::{CompileOptions, prepare};
+use crate::pool::initialise::{self, Initialisation};
 use crate::pool::module::Module;
+use crate::pool::objects::Object;
 use crate::pool::process::own_binary;
 use crate::pool::resolve::resolve;
 use crate::pool::resources::Machine;
-use crate::pool::{Pool as Engine, PoolOptions, Work};
+use crate::pool::{Listener, Pool as Engine, PoolOptions, Work};
 use crate::wire::message::{BytesAs, Encode, ItemAs, ResultAs, Spread, TaskSpec};
+use crate::wire::objects::Note;
 use crate::worker;
 
 /// Calls of `apply_async` that may be under way for each worker, unless the
@@ -66,6 +72,9 @@ pub struct PoolBuilder {
     pending: Option<usize>,
     worker: Option<PathBuf>,
     cache: bool,
+    initializer: Option<Result<(String, String), String>>,
+    objects: Vec<Arc<Object>>,
+    listener: Option<Listener>,
 }
 
 impl PoolBuilder {
@@ -92,6 +101,9 @@ impl PoolBuilder {
             pending: None,
             worker: None,
             cache: true,
+            initializer: None,
+            objects: Vec::new(),
+            listener: None,
         }
     }
 
@@ -141,6 +153,39 @@ impl PoolBuilder {
         self
     }
 
+    /// Calls a function of the module before any task, with arguments as those
+    /// of [`apply`](Pool::apply): one value, a tuple for several, `()` for
+    /// none. What it leaves in memory is what tasks find.
+    ///
+    /// It is called once for the pool, and every task starts from a snapshot of
+    /// the module, as fast as from the module itself; under
+    /// [`Isolation::Reuse`] it is called once in each worker, as in Python. It
+    /// has the limits and grants of a task. The compiled snapshot is kept in
+    /// the cache, by arguments and environment, unless directories are granted.
+    ///
+    /// Every task starts from the same state, random state included: a guest
+    /// that wants other numbers in each task seeds again.
+    ///
+    /// ```no_run
+    /// use wpool::{Module, Pool};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = Pool::builder(Module::from_file("tasks.wasm")?).initializer("init", ("en", 7)).build()?;
+    /// let words: Vec<String> = pool.map("stem", ["running", "ran"])?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "initargs")]
+    pub fn initializer(mut self, function: impl Into<String>, args: impl Serialize) -> Self {
+        let args = serde_json::to_string(&args).map_err(|error| error.to_string());
+        let function = function.into();
+        self.initializer = Some(match args {
+            Ok(args) => Ok((function, args)),
+            Err(error) => Err(format!("the arguments of the initializer {function} are no JSON: {error}")),
+        });
+        self
+    }
+
     /// Limits of each task.
     ///
     /// ```
@@ -186,6 +231,53 @@ impl PoolBuilder {
     /// ```
     pub fn connections(mut self) -> Self {
         self.connections = true;
+        self
+    }
+
+    /// Shares objects with the tasks: all that a [`Manager`](crate::Manager)
+    /// has now, or a single one. Tasks open them by name. What tasks change
+    /// cannot be undone: each worker then has one item at a time, and an item
+    /// that had started when its worker died is not tried again by itself.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wpool::Error> {
+    /// # let module = wpool::Module::from_bytes("t.wat", "(module)")?;
+    /// let manager = wpool::Manager::new();
+    /// let hits = manager.counter("hits")?;
+    /// let builder = wpool::Pool::builder(module).shared(&hits);
+    /// # drop(builder);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "Manager")]
+    pub fn shared(mut self, objects: &impl Shareable) -> Self {
+        for object in objects.objects() {
+            if !self.objects.iter().any(|known| Arc::ptr_eq(known, &object)) {
+                self.objects.push(object);
+            }
+        }
+        self
+    }
+
+    /// Has `listen` hear what running tasks say, with the item's index: lines
+    /// of their log, and now and then how far they are. It is called on the
+    /// pool's threads, which wait for it, and must not call the pool; a panic in
+    /// it changes nothing. Without one, nobody hears.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wpool::Error> {
+    /// # let module = wpool::Module::from_bytes("t.wat", "(module)")?;
+    /// let builder = wpool::Pool::builder(module).listener(|index, note| match note {
+    ///     wpool::Note::Line(level, text) => eprintln!("item {index}: {}: {text:?}", level.as_str()),
+    ///     wpool::Note::Progress(done, total) => eprintln!("item {index}: {done} of {total}"),
+    /// });
+    /// # drop(builder);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "log_to_stderr")]
+    pub fn listener(mut self, listen: impl Fn(u64, Note) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Listener::new(listen));
         self
     }
 
@@ -375,8 +467,9 @@ impl PoolBuilder {
     /// [`Error::Usage`] for a number that must be at least 1 and is 0, and in a
     /// worker whose `main` did not begin with
     /// [`run_if_requested`](crate::worker::run_if_requested).
-    /// [`Error::Module`] where the module is refused, [`Error::Workers`] where
-    /// workers cannot be started.
+    /// [`Error::Module`] where the module is refused, [`Error::Initializer`]
+    /// where its initializer fails, [`Error::Workers`] where workers cannot be
+    /// started.
     #[doc(alias = "Pool")]
     pub fn build(self) -> Result<Pool, Error> {
         if worker::is_requested() {
@@ -386,6 +479,7 @@ impl PoolBuilder {
                     .to_owned(),
             ));
         }
+        let objects = self.objects.clone();
         let processes = self.processes.map(|processes| at_least_one("processes", processes)).transpose()?;
         let recycled =
             self.max_tasks_per_child.map(|items| NonZeroU64::new(items).ok_or_else(|| zero("max_tasks_per_child")));
@@ -404,8 +498,12 @@ impl PoolBuilder {
             backoff: self.backoff,
             worker: self.worker.clone().unwrap_or_else(own_binary),
             credit: None,
+            objects: objects.clone(),
+            listener: self.listener.clone(),
         };
-        let (functions, work) = self.work()?;
+        let (functions, mut work) = self.work()?;
+        let granted = objects.iter().map(|object| object.grant().clone());
+        work.spec.capabilities.shared.extend(granted);
         let engine = Engine::start(work, options)?;
         engine.wait_ready().map_err(|error| error.like())?;
         let pending = pending.map_or(processes.get().saturating_mul(PENDING), NonZeroUsize::get);
@@ -438,9 +536,28 @@ impl PoolBuilder {
             worker: self.worker,
             ..CompileOptions::default()
         };
-        let artifact = prepare(&self.module, &compile, &mut |_elapsed| {})?;
-        let (functions, targets) =
-            Functions::new(artifact.description.clone(), None, self.stub_imports, self.limits.memory)?;
+        let call = self.initializer.transpose().map_err(Error::Usage)?;
+        let initialisation = call.map(|(function, args)| Initialisation {
+            function,
+            // The same as no argument, for a function that has none.
+            args: Some(args),
+            limits: self.limits.clone(),
+            capabilities: self.capabilities.clone(),
+            stub_imports: self.stub_imports,
+        });
+        let artifact = match initialisation.as_ref().filter(|_| self.isolation != Isolation::Reuse) {
+            None => prepare(&self.module, &compile, &mut |_elapsed| {})?,
+            Some(wanted) => initialise::prepare(&self.module, &compile, wanted, &mut |_elapsed| {})?,
+        };
+        let initializer = initialisation.as_ref().map(|wanted| wanted.choose(&artifact.description)).transpose()?;
+        let callable = initializer.as_ref().map_or_else(
+            || artifact.description.clone(),
+            |called| Initialisation::without(&artifact.description, called),
+        );
+        let (functions, targets) = Functions::new(callable, None, self.stub_imports, self.limits.memory)?;
+        if let Some(wanted) = &initialisation {
+            wanted.check(self.isolation, &targets)?;
+        }
         let spec = TaskSpec {
             limits: self.limits,
             capabilities: self.capabilities,
@@ -457,6 +574,7 @@ impl PoolBuilder {
             bytes: BytesAs::Array,
             encode: Encode::Exact,
             extra_fields_ignored: false,
+            initializer,
         };
         Ok((functions, Work { artifact: artifact.file, description: artifact.description, spec }))
     }

@@ -58,7 +58,8 @@ impl Pool {
         let call = call.into();
         let _entered = self.inner.gate.enter()?;
         let callee = self.inner.functions.callee(&call, Take::Either)?;
-        let outcome = self.inner.engine.apply_on(argument(&callee, &args), terms(&callee, &call));
+        let terms = self.inner.terms(&callee, &call)?;
+        let outcome = self.inner.engine.apply_on(argument(&callee, &args), terms);
         let outcome = outcome.map_err(CallError::Pool)?;
         match &outcome.result {
             Ok(value) => reader(&callee.name)(outcome.index, value.form, &value.bytes),
@@ -137,9 +138,10 @@ impl Pool {
         room: Room,
     ) -> Result<AsyncResult<R>, CallError> {
         let bytes = item.body.as_ref().map_or(0, |body| body.bytes.len());
+        let terms = self.inner.terms(&callee, call)?;
         let entered = self.inner.gate.enter_pending(bytes, room)?;
         let done = Completion::new(entered, Arc::clone(&self.inner.callbacks));
-        let terms = terms_of(&callee, call, Some(Arc::clone(&done)));
+        let terms = Terms { finale: Some(Arc::clone(&done) as _), ..terms };
         let job = self.inner.engine.submit(item, terms, room).map_err(|_full| CallError::Saturated)?;
         let shared = Arc::clone(self.inner.engine.shared());
         let call = Call { job, done, shared, function: callee.name, arrived: OnceLock::new() };
@@ -353,16 +355,13 @@ pub(super) fn argument(callee: &Callee, args: &impl Serialize) -> Item {
     }
 }
 
-/// The terms of a call whose end is told.
-pub(super) fn terms_of(callee: &Callee, call: &CallOptions<'_>, done: Option<Arc<Completion>>) -> Terms {
-    Terms { finale: done.map(|done| done as _), ..terms(callee, call) }
-}
-
-pub(super) fn terms(callee: &Callee, call: &CallOptions<'_>) -> Terms {
-    Terms { function: callee.target, timeout: call.timeout, keep_input: true, ..Terms::default() }
-}
-
 impl Inner {
+    /// How a call goes.
+    pub(in crate::api) fn terms(&self, callee: &Callee, call: &CallOptions<'_>) -> Result<Terms, CallError> {
+        let tighter = call.tighter(&self.engine.shared().spec.limits)?;
+        Ok(Terms { function: callee.target, timeout: call.timeout, tighter, keep_input: true, ..Terms::default() })
+    }
+
     /// Starts a call of many items.
     fn start<T, I>(&self, callee: &Callee, items: I, options: MapOptions, terms: Terms) -> Result<Outcomes, CallError>
     where
@@ -395,8 +394,9 @@ impl Inner {
         let ahead = chunksize.items().and_then(NonZeroUsize::new).map(|items| ahead.saturating_mul(items));
         let window = if course.streams { window.or(ahead) } else { None };
         let options = MapOptions { ordered: course.ordered, chunksize, window, ..MapOptions::default() };
+        let terms = self.terms(&callee, call)?;
         let done = Completion::new(self.gate.enter()?, Arc::clone(&self.callbacks));
-        let terms = Terms { finale: Some(done), ..terms(&callee, call) };
+        let terms = Terms { finale: Some(done), ..terms };
         let outcomes = self.start(&callee, items, options, terms)?;
         if course.streams {
             self.gate.stream(outcomes.job());
@@ -461,8 +461,9 @@ impl Inner {
         let callee = self.functions.callee(call, take)?;
         let chunksize = call.chunks(self.defaults.chunksize.map_or(Chunksize::Auto, Chunksize::Fixed))?;
         let options = MapOptions { chunksize, window: Some(ALL), ..MapOptions::default() };
+        let terms = self.terms(&callee, call)?;
         let done = Completion::new(self.gate.enter()?, Arc::clone(&self.callbacks));
-        let terms = Terms { finale: Some(Arc::clone(&done) as _), hoard: true, ..terms(&callee, call) };
+        let terms = Terms { finale: Some(Arc::clone(&done) as _), hoard: true, ..terms };
         let job = self.start(&callee, items, options, terms)?.into_job();
         let shared = Arc::clone(self.engine.shared());
         let call = Call { job, done, shared, function: callee.name, arrived: OnceLock::new() };

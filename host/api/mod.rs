@@ -12,6 +12,7 @@ mod codec;
 mod error;
 mod functions;
 mod gate;
+pub mod manager;
 mod options;
 mod process;
 mod result;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::api::error::CallError;
+use crate::limits::{Limits, Tighter};
 use crate::pool::Chunksize;
 
 /// Which function a call is of, and how it goes: Python's keyword arguments.
@@ -29,6 +30,7 @@ use crate::pool::Chunksize;
 pub struct CallOptions<'a> {
     pub(super) function: Option<Cow<'a, str>>,
     pub(super) timeout: Option<Duration>,
+    pub(super) tighter: Tighter,
     pub(super) chunksize: Option<usize>,
     pub(super) window: Option<usize>,
     pub(super) kwds: Option<Result<Map<String, Value>, String>>,
@@ -64,6 +66,23 @@ impl<'a> CallOptions<'a> {
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Instructions of each task, at least 1, in a pool whose
+    /// [`Limits::fuel`](crate::Limits::fuel) has them counted. It only tightens
+    /// the pool's limit: the lower one counts.
+    #[must_use]
+    pub fn fuel(mut self, instructions: u64) -> Self {
+        self.tighter.fuel = Some(instructions);
+        self
+    }
+
+    /// All memories and tables of each task together, in bytes, at least 1. It
+    /// only tightens the pool's limit: the lower one counts.
+    #[must_use]
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.tighter.memory = Some(bytes);
         self
     }
 
@@ -127,6 +146,21 @@ impl<'a> CallOptions<'a> {
             Err(error) => Err(format!("kwds have no JSON: {error}")),
         });
         self
+    }
+
+    /// Its own limits, in a pool with these.
+    pub(super) fn tighter(&self, limits: &Limits) -> Result<Tighter, CallError> {
+        for (what, limit) in [("fuel", self.tighter.fuel), ("memory", self.tighter.memory)] {
+            if limit == Some(0) {
+                return Err(CallError::usage(format!("{what} is 0; it must be at least 1")));
+            }
+        }
+        if self.tighter.fuel.is_some() && limits.fuel.is_none() {
+            return Err(CallError::usage(
+                "fuel: the pool counts no instructions; build it with limits that have fuel, u64::MAX for no limit",
+            ));
+        }
+        Ok(self.tighter)
     }
 
     /// The chunk size, or `default` where none was asked for.

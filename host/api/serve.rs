@@ -14,6 +14,7 @@ use crate::api::result::{AsyncResult, Completion};
 use crate::api::{Inner, Pool};
 use crate::error::Error;
 use crate::outcome::Outcome;
+use crate::pool::job::Terms;
 use crate::pool::listen::{Acceptor, Stopper, connected, room};
 use crate::pool::{Chunksize, MapOptions, Outcomes, Room};
 use crate::wire::message::Abi;
@@ -178,7 +179,7 @@ impl Pool {
         };
         let stopper = acceptor.stopper();
         let done = Completion::new(self.inner.gate.enter()?, Arc::clone(&self.inner.callbacks));
-        let terms = super::calls::terms_of(&callee, &call, Some(done));
+        let terms = Terms { finale: Some(done as _), ..self.inner.terms(&callee, &call)? };
         let outcomes = self.inner.engine.outcomes_on(acceptor, options, terms);
         let outcomes = outcomes.map_err(|error| CallError::Pool(Arc::new(error)))?;
         Ok(Service { outcomes, stopper })

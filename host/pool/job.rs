@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::limits::Tighter;
 use crate::outcome::Outcome;
 use crate::pool::budget::Budget;
 use crate::pool::delivery::{Cursor, Delivery, Finished};
@@ -40,6 +41,8 @@ pub struct Terms {
     pub rest: Rest,
     /// Wall time of each task, where that is less than the pool's.
     pub timeout: Option<Duration>,
+    /// Other limits of each task, where they are below the pool's.
+    pub tighter: Tighter,
     /// Failed items come back with their outcome, small ones at least.
     pub keep_input: bool,
     /// Outcomes are kept whatever they weigh, because they are wanted all at
@@ -87,6 +90,8 @@ pub struct Job {
     pub function: u16,
     /// Wall time of each task, where that is less than the pool's.
     pub timeout: Option<Duration>,
+    /// Other limits of each task, where they are below the pool's.
+    pub tighter: Tighter,
     /// Failed items come back with their outcome.
     pub keep_input: bool,
     /// Items are started once.
@@ -165,6 +170,7 @@ impl Job {
             budget,
             function: terms.function,
             timeout: terms.timeout,
+            tighter: terms.tighter,
             keep_input: terms.keep_input,
             once: terms.once,
             finale: terms.finale,

@@ -75,6 +75,9 @@ fn types_of(wasm: &[u8]) -> wasmparser::Result<Option<Types>> {
 #[must_use]
 pub fn grant(import: &str) -> Grant {
     let Some((interface, version)) = import.split_once('@') else { return Grant::Unknown };
+    if let Some(grant) = pool_grant(interface, version) {
+        return grant;
+    }
     let patch = version.strip_prefix("0.2.");
     let supported = patch.is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit()));
     if !supported {
@@ -109,6 +112,18 @@ pub fn grant(import: &str) -> Grant {
         | "wasi:sockets/udp-create-socket" => Grant::Flag("--allow-net".to_owned()),
         _ => Grant::Unknown,
     }
+}
+
+/// What answers an interface of the pool's own, and of key-value stores.
+fn pool_grant(interface: &str, version: &str) -> Option<Grant> {
+    let own = |name: &str| interface.strip_prefix("wpool:pool/") == Some(name);
+    let standard = |name: &str| interface.strip_prefix("wasi:keyvalue/") == Some(name);
+    if version.starts_with("0.1.") && ["types", "context", "log", "progress"].into_iter().any(own) {
+        return Some(Grant::Always);
+    }
+    let shared = version.starts_with("0.1.") && ["queue", "lock", "semaphore", "counter", "event"].into_iter().any(own)
+        || version == "0.2.0-draft" && ["store", "atomics"].into_iter().any(standard);
+    shared.then(|| Grant::Flag("--shared".to_owned()))
 }
 
 /// Whether an export of this name makes the component a command.

@@ -81,6 +81,16 @@ fn thumbnail_makes_small_pictures_and_names_the_broken_one() {
 }
 
 #[test]
+fn tasks_of_shared_share_a_queue_a_lock_and_a_store() {
+    example("shared", "shared.wasm");
+}
+
+#[test]
+fn shared_in_core_form_gives_the_same() {
+    example("shared", "shared-core.wasm");
+}
+
+#[test]
 fn logparse_reads_access_logs() {
     example("logparse", "logparse.wasm");
 }

@@ -37,6 +37,7 @@ pub fn spec(abi: Abi, name: &str) -> TaskSpec {
         bytes: BytesAs::Array,
         encode: Encode::Json,
         extra_fields_ignored: false,
+        initializer: None,
     }
 }
 

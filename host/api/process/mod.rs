@@ -16,7 +16,6 @@ use serde::de::DeserializeOwned;
 pub use builder::ProcessBuilder;
 
 use self::builder::Arguments;
-use crate::api::calls::terms;
 use crate::api::error::CallError;
 use crate::api::functions::{Callee, Take};
 use crate::api::options::CallOptions;
@@ -146,7 +145,7 @@ impl Process {
         let handle = handle.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()));
         let handle = handle.map_err(|errno| failed(Error::io("cannot hold the process")(errno.into())))?;
         let item = (start.arguments)(&callee);
-        let terms = Terms { once: true, ..terms(&callee, &start.call) };
+        let terms = Terms { once: true, ..pool.inner.terms(&callee, &start.call)? };
         let engine = &pool.inner.engine;
         // Its queue has room: this is the only item.
         let job = engine.submit(item, terms, Room::Wait).map_err(|_full| CallError::Saturated)?;

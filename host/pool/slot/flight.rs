@@ -47,6 +47,12 @@ impl Answered {
 }
 
 impl Flight {
+    /// The items of a worker that had something to do before them, under
+    /// tickets up to `last`.
+    pub(super) fn after(last: u64) -> Self {
+        Self { last, ..Self::default() }
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -90,6 +96,16 @@ impl Flight {
         self.bytes += load.bytes();
         self.entries.push_back(Entry { ticket, load: Some(load) });
         ticket
+    }
+
+    /// Ticket and index of the item that the worker answers next, unless the
+    /// host has taken it back.
+    pub(super) fn first(&self) -> Option<(u64, u64)> {
+        let entry = self.entries.front()?;
+        match entry.load.as_ref()? {
+            Load::One(task) => Some((entry.ticket, task.index)),
+            Load::Many(run) => Some((entry.ticket, run.index())),
+        }
     }
 
     /// The job of the item with this ticket, if the worker may still run it.

@@ -139,17 +139,26 @@ impl Slot {
                 Ok(None) => break,
                 Err(_too_long) => return false,
             };
-            // A whole frame: bytes alone are no sign of life.
-            seat.watch.touch(now);
+            // A whole frame about an item's end: bytes alone are no sign of
+            // life, nor is what a task says while it runs.
+            if !matches!(head.kind, FrameKind::Call | FrameKind::Note) {
+                seat.watch.touch(now);
+                seat.session.end();
+            }
             let honest = match head.kind {
+                FrameKind::Call => self.call(&head, &payload),
+                FrameKind::Note => self.note(&head, &payload),
                 FrameKind::Done => self.done(&head, payload, batch),
                 FrameKind::Values => self.values(&head, payload, batch),
                 FrameKind::Returned => self.returned(&head, batch),
+                FrameKind::Spent => self.spent(),
                 FrameKind::Setup
                 | FrameKind::Task
                 | FrameKind::Run
+                | FrameKind::Answer
                 | FrameKind::Ready
                 | FrameKind::Refused
+                | FrameKind::Snapshot
                 | FrameKind::Compiled => false,
             };
             if !honest {
@@ -258,6 +267,20 @@ impl Slot {
             Some(None) => {}
             None => return false,
         }
+        true
+    }
+
+    /// A failure cost the worker what its initializer had made ready: another
+    /// worker takes what is left, and nobody is blamed.
+    fn spent(&mut self) -> bool {
+        let may = self.shared.spec.initialises();
+        // It says so after an item, and then runs none.
+        let honest = |seat: &mut Seat| may && seat.done > 0 && seat.page.running().0 == 0;
+        let Some(mut seat) = self.seat.take_if(honest) else { return false };
+        for (_ticket, task) in seat.flight.clear().into_iter().rev() {
+            if task.job.is_stopped() { task.cancel() } else { self.backlog.push_front(Load::One(task)) }
+        }
+        self.retire(seat);
         true
     }
 

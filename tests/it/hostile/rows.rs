@@ -100,6 +100,11 @@ const ROWS: &[(&str, &str, &[&str])] = &[
         "state of an earlier task",
         &["each_task_starts_clean", "memory_and_tables_start_clean_in_fresh_instances"],
     ),
+    (
+        "B13",
+        "hostile initializer",
+        &["initializers_that_run_wild_end_the_start", "a_worker_that_lies_about_a_snapshot_ends_the_run"],
+    ),
     ("C01", "an hour's sleep", &["sleeping_is_no_way_around_the_clock", "components_cannot_sleep_around_the_clock"]),
     (
         "C02",
@@ -310,6 +315,7 @@ fn the_suite_does_not_shrink() {
         super::execution::recursion(),
         super::execution::sums(),
         super::execution::traps(),
+        super::initializers::wild(),
         super::interfaces::calls(),
         super::interfaces::streams(),
         super::interfaces::waits(),

@@ -2,12 +2,14 @@
 //! `multiprocessing.Pool`'s behaviour, or of what is better here.
 
 mod calls;
+mod initializer;
 mod lifecycle;
 mod process;
 mod programs;
 mod results;
 mod streams;
 mod stress;
+mod tighter;
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};

@@ -8,7 +8,7 @@ use super::*;
 use crate::capabilities::{Access, Capabilities, DirGrant};
 use crate::describe::Description;
 use crate::describe::Grant;
-use crate::limits::{Features, SandboxMode, TimeoutMode};
+use crate::limits::{Features, SandboxMode, Tighter, TimeoutMode};
 use crate::outcome::JsonText;
 use crate::runtime::componentize::{componentize, is_core_form};
 use crate::runtime::describe_component::describe;
@@ -48,6 +48,7 @@ impl Bench {
             bytes: BytesAs::Array,
             encode: Encode::Json,
             extra_fields_ignored: false,
+            initializer: None,
         };
         Self { binary, description, task }
     }
@@ -99,7 +100,8 @@ impl Bench {
 
 fn run(guest: &mut ComponentGuest, item: &[u8], form: ItemForm) -> (Report, String) {
     let mut out = b"before".to_vec();
-    let report = guest.run(&TaskInput { function: 0, index: 7, item, form, path: None }, &mut out);
+    let task = TaskInput { function: 0, index: 7, attempt: 1, item, form, path: None, tighter: Tighter::default() };
+    let report = guest.run(&task, &mut out);
     let text = String::from_utf8(out).unwrap();
     (report, text.strip_prefix("before").unwrap().to_owned())
 }
