@@ -1,8 +1,12 @@
 //! What a guest is allowed beyond computing. The default grants nothing.
 
+mod shared;
+
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
+
+pub use shared::{MAX_BOUND, MAX_NAME, MAX_OBJECTS, SharedGrant, SharedKind, check as check_shared};
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +29,9 @@ pub struct Capabilities {
     pub env: Vec<(String, String)>,
     /// Clocks and randomness follow from this seed instead of being real.
     pub deterministic: Option<u64>,
+    /// Objects that tasks share. Messages name them by their position here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<SharedGrant>,
 }
 
 /// One granted directory.
@@ -93,7 +100,7 @@ impl Capabilities {
     /// twice is not the same as running it once.
     #[must_use]
     pub fn side_effects(&self) -> bool {
-        self.writes_files() || self.talks()
+        self.writes_files() || self.talks() || !self.shared.is_empty()
     }
 }
 

@@ -4,9 +4,11 @@ use std::fmt;
 use std::io;
 use std::path::PathBuf;
 
+use bytes::Bytes;
 use rustix::io::Errno;
 
-use crate::escape;
+use crate::escape::{self, SHOWN};
+use crate::outcome::{Captured, Detail, Failure, Kind};
 
 /// Why a pool could not be made or could not go on. Failures of single items
 /// are never errors: they are outcomes.
@@ -20,6 +22,9 @@ pub enum Error {
     /// unknown import, a feature that is off, a limit of compilation.
     #[error("{0}")]
     Module(String),
+    /// The function that is called before any task failed.
+    #[error(transparent)]
+    Initializer(Box<InitializerError>),
     /// The module could not be read.
     #[error("cannot read module {}: {}", escape::path(path), Told(source))]
     ModuleFile {
@@ -46,6 +51,50 @@ pub enum Error {
         source: io::Error,
     },
 }
+
+/// How an initializer failed. The pool does not start; Python's starts workers
+/// for ever.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct InitializerError {
+    /// The function.
+    pub function: String,
+    /// How it ended; never [`Kind::Ok`].
+    pub kind: Kind,
+    /// For people. It may hold guest text: what [`Display`](fmt::Display)
+    /// writes is escaped, this is not.
+    pub message: String,
+    /// For programs: trap code and frames, exit code, the limit that was hit.
+    pub detail: Box<Detail>,
+    /// The tail of what it wrote to standard output.
+    pub stdout: Bytes,
+    /// The tail of what it wrote to standard error.
+    pub stderr: Bytes,
+}
+
+impl InitializerError {
+    /// The failure of `function`, with what it printed.
+    #[must_use]
+    pub fn new(function: impl Into<String>, failure: Failure, captured: Captured) -> Self {
+        let Failure { kind, message, detail } = failure;
+        Self { function: function.into(), kind, message, detail, stdout: captured.stdout, stderr: captured.stderr }
+    }
+}
+
+impl fmt::Display for InitializerError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let message = escape::escape(self.message.as_bytes(), SHOWN);
+        write!(f, "initializer `{}`: {}: {message}", escape::name(&self.function), self.kind)?;
+        for (indent, tail) in [("  stdout | ", &self.stdout), ("  stderr | ", &self.stderr)] {
+            if !tail.is_empty() {
+                write!(f, "\n{}", escape::escape_lines(tail, indent, SHOWN))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for InitializerError {}
 
 /// What the system said, with the limit of the process that is behind it.
 #[derive(Debug)]
@@ -79,7 +128,7 @@ impl Error {
     pub fn exit_code(&self) -> u8 {
         match self {
             Self::Usage(_) => 2,
-            Self::Module(_) | Self::ModuleFile { .. } => 3,
+            Self::Module(_) | Self::ModuleFile { .. } | Self::Initializer(_) => 3,
             Self::Workers(_) | Self::Stale(_) | Self::Input(_) | Self::Io { .. } => 4,
         }
     }
@@ -90,6 +139,7 @@ impl Error {
         let text = self.to_string();
         match self {
             Self::Usage(_) => Self::Usage(text),
+            Self::Initializer(error) => Self::Initializer(error.clone()),
             Self::Module(_) | Self::ModuleFile { .. } => Self::Module(text),
             Self::Workers(_) | Self::Io { .. } => Self::Workers(text),
             Self::Stale(_) => Self::Stale(text),

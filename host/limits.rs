@@ -54,6 +54,31 @@ impl Default for Limits {
     }
 }
 
+/// Limits of the tasks of one call, where they are below the pool's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tighter {
+    /// Instructions per task, where they are counted.
+    pub fuel: Option<u64>,
+    /// All linear memories and tables of the guest together, in bytes.
+    pub memory: Option<u64>,
+}
+
+impl Tighter {
+    /// Whether the pool's limits are all that there is.
+    #[must_use]
+    pub fn is_none(self) -> bool {
+        self == Self::default()
+    }
+
+    /// The limits of a task: the lower ones.
+    #[must_use]
+    pub fn of(self, limits: &Limits) -> Limits {
+        let fuel = limits.fuel.map(|most| self.fuel.map_or(most, |fuel| fuel.min(most)));
+        let memory = self.memory.map_or(limits.memory, |memory| memory.min(limits.memory));
+        Limits { fuel, memory, ..limits.clone() }
+    }
+}
+
 /// Shortest and longest time that a trap is given before the worker is killed.
 const GRACE: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 

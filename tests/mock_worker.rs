@@ -6,10 +6,14 @@
 
 #![allow(clippy::expect_used, clippy::disallowed_methods, reason = "a test's worker: its panics and exits are meant")]
 
+#[path = "mock_worker/calls.rs"]
+mod calls;
 #[path = "mock_worker/compile.rs"]
 mod compile;
 #[path = "mock_worker/lies.rs"]
 mod lies;
+#[path = "mock_worker/snapshot.rs"]
+mod snapshot;
 
 use std::fs::File;
 use std::io::{self, Write};
@@ -49,6 +53,7 @@ fn serve() -> io::Result<()> {
             match (head.kind, &liar) {
                 (FrameKind::Setup, _) => match serde_json::from_slice(&payload)? {
                     Setup::Compile(setup) => return compile::compile(host, &setup, &descriptors),
+                    Setup::Snapshot(setup) => return snapshot::lie(host, &setup),
                     Setup::Run(setup) => liar = Some(begin(host, &setup, &mut descriptors)?),
                 },
                 (FrameKind::Task, Some(liar)) => liar.act(&head, &payload)?,

@@ -9,6 +9,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use bytes::Bytes;
 use rustix::time::{ClockId, clock_gettime};
 use serde_json::{Value, json};
+use wpool::limits::Tighter;
 use wpool::outcome::Outcome;
 use wpool::pool::cache::Cache;
 use wpool::pool::compile::{Artifact, CompileOptions, prepare};
@@ -55,7 +56,7 @@ pub fn map(pool: &Pool, chunksize: Chunksize, items: u64) -> Result<Value> {
 }
 
 /// Processor time of this process in seconds.
-fn host_cpu() -> f64 {
+pub fn host_cpu() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
@@ -97,7 +98,7 @@ pub struct Local {
 impl Local {
     /// Loads the same artifact that a pool's workers would load.
     pub fn load(task: Task, mode: Mode) -> Result<Self> {
-        let artifact = guest::artifact(task)?;
+        let artifact = guest::artifact(task, mode)?;
         let spec = task.spec(mode);
         let (page, _file) = Page::create(spec.limits.max_captured)?;
         let setup = RunSetup {
@@ -121,7 +122,15 @@ impl Local {
         let started = Instant::now();
         for item in self.task.items().take(usize::try_from(items)?) {
             let Ok(Body { bytes, form, path, .. }) = &item.body else { continue };
-            let input = TaskInput { function: 0, index: item.index, item: bytes, form: *form, path: path.as_deref() };
+            let input = TaskInput {
+                function: 0,
+                index: item.index,
+                attempt: 1,
+                item: bytes,
+                form: *form,
+                path: path.as_deref(),
+                tighter: Tighter::default(),
+            };
             out.clear();
             let report = self.guest.run(&input, &mut out);
             report.result.map_err(|failure| anyhow!("item {}: {}", item.index, failure.message))?;
@@ -169,7 +178,7 @@ pub fn start(module: &Path, cache: &Path) -> Result<Value> {
 
 /// Starts of one worker, one after another: seconds of each until it is ready.
 pub fn starts(mode: Mode, times: u64) -> Result<Value> {
-    let Artifact { file, description, .. } = guest::artifact(Task::Int)?;
+    let Artifact { file, description, .. } = guest::artifact(Task::Int, Mode::Fresh)?;
     let mut seconds = Vec::new();
     for _ in 0..times {
         let work = Work { artifact: file.try_clone()?, description: description.clone(), spec: Task::Int.spec(mode) };

@@ -58,7 +58,8 @@ impl Pool {
         let call = call.into();
         let _entered = self.inner.gate.enter()?;
         let callee = self.inner.functions.callee(&call, Take::Either)?;
-        let outcome = self.inner.engine.apply_on(argument(&callee, &args), terms(&callee, &call));
+        let terms = self.inner.terms(&callee, &call)?;
+        let outcome = self.inner.engine.apply_on(argument(&callee, &args), terms);
         let outcome = outcome.map_err(CallError::Pool)?;
         match &outcome.result {
             Ok(value) => reader(&callee.name)(outcome.index, value.form, &value.bytes),
@@ -69,6 +70,16 @@ impl Pool {
     /// Calls the function once and does not wait for its value. Where
     /// [too many](super::PoolBuilder::max_pending) such calls are under way,
     /// it waits until one has ended.
+    ///
+    /// ```
+    /// use wpool::{AsyncResult, CallError, Pool};
+    ///
+    /// fn both(pool: &Pool) -> Result<(u64, u64), CallError> {
+    ///     let one: AsyncResult<u64> = pool.apply_async("square", 3)?;
+    ///     let other: AsyncResult<u64> = pool.apply_async("square", 4)?;
+    ///     Ok((one.get()?, other.get()?))
+    /// }
+    /// ```
     ///
     /// # Errors
     /// [`CallError::Usage`] where the function cannot be called so,
@@ -84,6 +95,17 @@ impl Pool {
     }
 
     /// The same without ever waiting.
+    ///
+    /// ```
+    /// use wpool::{AsyncResult, CallError, Pool};
+    ///
+    /// fn unless_busy(pool: &Pool) -> Result<Option<AsyncResult<u64>>, CallError> {
+    ///     match pool.try_apply_async("square", 3) {
+    ///         Err(CallError::Saturated) => Ok(None),
+    ///         other => other.map(Some),
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Errors
     /// [`CallError::Saturated`] where [`apply_async`](Self::apply_async) would
@@ -116,9 +138,10 @@ impl Pool {
         room: Room,
     ) -> Result<AsyncResult<R>, CallError> {
         let bytes = item.body.as_ref().map_or(0, |body| body.bytes.len());
+        let terms = self.inner.terms(&callee, call)?;
         let entered = self.inner.gate.enter_pending(bytes, room)?;
         let done = Completion::new(entered, Arc::clone(&self.inner.callbacks));
-        let terms = terms_of(&callee, call, Some(Arc::clone(&done)));
+        let terms = Terms { finale: Some(Arc::clone(&done) as _), ..terms };
         let job = self.inner.engine.submit(item, terms, room).map_err(|_full| CallError::Saturated)?;
         let shared = Arc::clone(self.inner.engine.shared());
         let call = Call { job, done, shared, function: callee.name, arrived: OnceLock::new() };
@@ -180,6 +203,16 @@ impl Pool {
     /// [`map`](Self::map) that does not wait: the result has all values. They
     /// are kept as they come, whether or not anybody asks for them.
     ///
+    /// ```
+    /// use wpool::{CallError, Pool};
+    ///
+    /// fn squares(pool: &Pool) -> Result<Vec<u64>, CallError> {
+    ///     let later = pool.map_async("square", 0..1_000_u64)?;
+    ///     // Other things are done here.
+    ///     later.get()
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
     #[doc(alias = "Pool.map_async")]
@@ -199,6 +232,14 @@ impl Pool {
 
     /// [`starmap`](Self::starmap) that does not wait, as
     /// [`map_async`](Self::map_async).
+    ///
+    /// ```
+    /// use wpool::{CallError, Pool};
+    ///
+    /// fn sums(pool: &Pool) -> Result<Vec<i32>, CallError> {
+    ///     pool.starmap_async("add", [(1, 2), (3, 4)])?.get()
+    /// }
+    /// ```
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
@@ -249,6 +290,14 @@ impl Pool {
 
     /// Like [`imap`](Self::imap), in the order in which the values come.
     ///
+    /// ```
+    /// use wpool::{CallError, Pool};
+    ///
+    /// fn any_square(pool: &Pool) -> Result<Option<u64>, CallError> {
+    ///     pool.imap_unordered("square", [9, 4, 1])?.next().transpose()
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// As [`imap`](Self::imap).
     #[doc(alias = "Pool.imap_unordered")]
@@ -269,6 +318,11 @@ impl Pool {
     /// its failure, the worker, times, memory, what it printed. Never fails as
     /// a whole. Pulls ahead as [`imap`](Self::imap) does.
     ///
+    /// Where the pool, or the call, is ended before the input is, items that
+    /// were not read end as [`cancelled`](crate::outcome::Kind::Cancelled),
+    /// too: each of an input that says how many it has, else one outcome
+    /// stands for them all.
+    ///
     /// ```no_run
     /// # fn example(pool: &wpool::Pool) -> Result<(), wpool::CallError> {
     /// let slow = pool.outcomes("square", 0..1_000)?.filter(|outcome| outcome.usage.wall.as_millis() > 10).count();
@@ -285,28 +339,29 @@ impl Pool {
         I::IntoIter: Send + 'static,
     {
         let course = Course { ordered: true, take: Take::Either, streams: true };
-        self.inner.stream(&call.into(), items.into_iter(), &course).map(|(outcomes, _callee)| outcomes)
+        let items = items.into_iter();
+        let (least, most) = items.size_hint();
+        let total = most.filter(|most| *most == least).map(|total| total as u64);
+        let (outcomes, _callee) = self.inner.stream(&call.into(), items, &course)?;
+        Ok(outcomes.with_unpulled(total))
     }
 }
 
 /// What one call's argument is on its way to a worker.
-fn argument(callee: &Callee, args: &impl Serialize) -> Item {
+pub(super) fn argument(callee: &Callee, args: &impl Serialize) -> Item {
     match &callee.composition {
         Some(composition) => composition.item(0, args),
         None => codec::item(0, args),
     }
 }
 
-/// The terms of a call whose end is told.
-pub(super) fn terms_of(callee: &Callee, call: &CallOptions<'_>, done: Option<Arc<Completion>>) -> Terms {
-    Terms { finale: done.map(|done| done as _), ..terms(callee, call) }
-}
-
-fn terms(callee: &Callee, call: &CallOptions<'_>) -> Terms {
-    Terms { function: callee.target, timeout: call.timeout, keep_input: true, ..Terms::default() }
-}
-
 impl Inner {
+    /// How a call goes.
+    pub(in crate::api) fn terms(&self, callee: &Callee, call: &CallOptions<'_>) -> Result<Terms, CallError> {
+        let tighter = call.tighter(&self.engine.shared().spec.limits)?;
+        Ok(Terms { function: callee.target, timeout: call.timeout, tighter, keep_input: true, ..Terms::default() })
+    }
+
     /// Starts a call of many items.
     fn start<T, I>(&self, callee: &Callee, items: I, options: MapOptions, terms: Terms) -> Result<Outcomes, CallError>
     where
@@ -339,8 +394,9 @@ impl Inner {
         let ahead = chunksize.items().and_then(NonZeroUsize::new).map(|items| ahead.saturating_mul(items));
         let window = if course.streams { window.or(ahead) } else { None };
         let options = MapOptions { ordered: course.ordered, chunksize, window, ..MapOptions::default() };
+        let terms = self.terms(&callee, call)?;
         let done = Completion::new(self.gate.enter()?, Arc::clone(&self.callbacks));
-        let terms = Terms { finale: Some(done), ..terms(&callee, call) };
+        let terms = Terms { finale: Some(done), ..terms };
         let outcomes = self.start(&callee, items, options, terms)?;
         if course.streams {
             self.gate.stream(outcomes.job());
@@ -405,8 +461,9 @@ impl Inner {
         let callee = self.functions.callee(call, take)?;
         let chunksize = call.chunks(self.defaults.chunksize.map_or(Chunksize::Auto, Chunksize::Fixed))?;
         let options = MapOptions { chunksize, window: Some(ALL), ..MapOptions::default() };
+        let terms = self.terms(&callee, call)?;
         let done = Completion::new(self.gate.enter()?, Arc::clone(&self.callbacks));
-        let terms = Terms { finale: Some(Arc::clone(&done) as _), hoard: true, ..terms(&callee, call) };
+        let terms = Terms { finale: Some(Arc::clone(&done) as _), hoard: true, ..terms };
         let job = self.start(&callee, items, options, terms)?.into_job();
         let shared = Arc::clone(self.engine.shared());
         let call = Call { job, done, shared, function: callee.name, arrived: OnceLock::new() };

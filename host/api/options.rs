@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::api::error::CallError;
+use crate::limits::{Limits, Tighter};
 use crate::pool::Chunksize;
 
 /// Which function a call is of, and how it goes: Python's keyword arguments.
@@ -29,6 +30,7 @@ use crate::pool::Chunksize;
 pub struct CallOptions<'a> {
     pub(super) function: Option<Cow<'a, str>>,
     pub(super) timeout: Option<Duration>,
+    pub(super) tighter: Tighter,
     pub(super) chunksize: Option<usize>,
     pub(super) window: Option<usize>,
     pub(super) kwds: Option<Result<Map<String, Value>, String>>,
@@ -38,6 +40,13 @@ impl<'a> CallOptions<'a> {
     /// A call of this export: `func`, `iface/func` or `pkg:iface@ver/func`.
     /// [`CallOptions::default`] is a call of the module's only function, or of
     /// `run`.
+    ///
+    /// ```
+    /// use wpool::CallOptions;
+    ///
+    /// let square = CallOptions::new("square");
+    /// let in_an_interface = CallOptions::new("example:tasks/numbers@1.0.0/square");
+    /// ```
     #[must_use]
     pub fn new(function: impl Into<Cow<'a, str>>) -> Self {
         Self { function: Some(function.into()), ..Self::default() }
@@ -45,9 +54,35 @@ impl<'a> CallOptions<'a> {
 
     /// Wall time of each task, counted from its start in the worker. It only
     /// tightens the pool's limit: the shorter one counts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wpool::{CallError, CallOptions, Pool};
+    ///
+    /// fn hurried(pool: &Pool) -> Result<u64, CallError> {
+    ///     pool.apply(CallOptions::new("square").timeout(Duration::from_millis(50)), 3)
+    /// }
+    /// ```
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
+        self
+    }
+
+    /// Instructions of each task, at least 1, in a pool whose
+    /// [`Limits::fuel`](crate::Limits::fuel) has them counted. It only tightens
+    /// the pool's limit: the lower one counts.
+    #[must_use]
+    pub fn fuel(mut self, instructions: u64) -> Self {
+        self.tighter.fuel = Some(instructions);
+        self
+    }
+
+    /// All memories and tables of each task together, in bytes, at least 1. It
+    /// only tightens the pool's limit: the lower one counts.
+    #[must_use]
+    pub fn memory(mut self, bytes: u64) -> Self {
+        self.tighter.memory = Some(bytes);
         self
     }
 
@@ -55,6 +90,14 @@ impl<'a> CallOptions<'a> {
     /// its own outcome and clock. Without it, `map` and `starmap` go by how
     /// long tasks take, and `imap` and `imap_unordered` send item by item.
     /// [`Chunksize::python`] is Python's formula.
+    ///
+    /// ```
+    /// use wpool::{CallError, CallOptions, Pool};
+    ///
+    /// fn tens(pool: &Pool) -> Result<Vec<u64>, CallError> {
+    ///     pool.map(CallOptions::new("square").chunksize(10), 0..1_000_u64)
+    /// }
+    /// ```
     #[must_use]
     pub fn chunksize(mut self, items: usize) -> Self {
         self.chunksize = Some(items);
@@ -65,6 +108,14 @@ impl<'a> CallOptions<'a> {
     /// from the input and not delivered, at least 1; by default twice the
     /// number of workers, times the chunk size. Short tasks are worth more:
     /// with a window of some thousand items no worker waits for the consumer.
+    ///
+    /// ```
+    /// use wpool::{CallError, CallOptions, Pool};
+    ///
+    /// fn first_hundred(pool: &Pool) -> Result<Vec<u64>, CallError> {
+    ///     pool.imap(CallOptions::new("square").window(1_000), 0_u64..)?.take(100).collect()
+    /// }
+    /// ```
     #[doc(alias = "buffersize")]
     #[must_use]
     pub fn window(mut self, items: usize) -> Self {
@@ -95,6 +146,21 @@ impl<'a> CallOptions<'a> {
             Err(error) => Err(format!("kwds have no JSON: {error}")),
         });
         self
+    }
+
+    /// Its own limits, in a pool with these.
+    pub(super) fn tighter(&self, limits: &Limits) -> Result<Tighter, CallError> {
+        for (what, limit) in [("fuel", self.tighter.fuel), ("memory", self.tighter.memory)] {
+            if limit == Some(0) {
+                return Err(CallError::usage(format!("{what} is 0; it must be at least 1")));
+            }
+        }
+        if self.tighter.fuel.is_some() && limits.fuel.is_none() {
+            return Err(CallError::usage(
+                "fuel: the pool counts no instructions; build it with limits that have fuel, u64::MAX for no limit",
+            ));
+        }
+        Ok(self.tighter)
     }
 
     /// The chunk size, or `default` where none was asked for.

@@ -14,6 +14,7 @@ use crate::api::result::{AsyncResult, Completion};
 use crate::api::{Inner, Pool};
 use crate::error::Error;
 use crate::outcome::Outcome;
+use crate::pool::job::Terms;
 use crate::pool::listen::{Acceptor, Stopper, connected, room};
 use crate::pool::{Chunksize, MapOptions, Outcomes, Room};
 use crate::wire::message::Abi;
@@ -46,6 +47,18 @@ pub struct ServiceHandle(Stopper);
 impl ServiceHandle {
     /// Accepts no more. Connections that are open, or accepted, are served;
     /// then the service is at its end.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wpool::ServiceHandle;
+    ///
+    /// fn for_a_minute(service: ServiceHandle) {
+    ///     std::thread::spawn(move || {
+    ///         std::thread::sleep(Duration::from_secs(60));
+    ///         service.stop();
+    ///     });
+    /// }
+    /// ```
     pub fn stop(&self) {
         self.0.stop();
     }
@@ -53,12 +66,31 @@ impl ServiceHandle {
 
 impl Service {
     /// What ends it.
+    ///
+    /// ```
+    /// use wpool::Service;
+    ///
+    /// fn all(service: Service) -> usize {
+    ///     let handle = service.handle();
+    ///     // After the first failure no more are accepted.
+    ///     service.inspect(|outcome| if outcome.result.is_err() { handle.stop() }).count()
+    /// }
+    /// ```
     #[must_use]
     pub fn handle(&self) -> ServiceHandle {
         ServiceHandle(self.stopper.clone())
     }
 
     /// As [`ServiceHandle::stop`].
+    ///
+    /// ```
+    /// use wpool::Service;
+    ///
+    /// fn finish(service: Service) -> usize {
+    ///     service.stop();
+    ///     service.count()
+    /// }
+    /// ```
     pub fn stop(&self) {
         self.stopper.stop();
     }
@@ -147,7 +179,7 @@ impl Pool {
         };
         let stopper = acceptor.stopper();
         let done = Completion::new(self.inner.gate.enter()?, Arc::clone(&self.inner.callbacks));
-        let terms = super::calls::terms_of(&callee, &call, Some(done));
+        let terms = Terms { finale: Some(done as _), ..self.inner.terms(&callee, &call)? };
         let outcomes = self.inner.engine.outcomes_on(acceptor, options, terms);
         let outcomes = outcomes.map_err(|error| CallError::Pool(Arc::new(error)))?;
         Ok(Service { outcomes, stopper })

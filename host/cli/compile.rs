@@ -11,7 +11,13 @@ use crate::escape;
 /// When the module is refused, or compiled but not kept.
 pub fn compile(args: &CompileArgs) -> Result<(), Error> {
     let talk = Talk::new(&args.messages);
-    let (module, artifact) = artifact(&args.module, &args.engine, Default::default(), &talk)?;
+    let (limits, capabilities) = (args.engine.complete(args.limits.limits()), args.capabilities.capabilities()?);
+    let snapshot = args.initializer.initialisation(&limits, &capabilities, args.stub_imports);
+    if snapshot.is_some() && !capabilities.dirs.is_empty() {
+        let why = "--dir: what an initializer does with directories is not kept, they may change";
+        return Err(Error::Usage(why.to_owned()));
+    }
+    let (module, artifact) = artifact(&args.module, &args.engine, snapshot.as_ref(), Default::default(), &talk)?;
     if let Some(note) = artifact.note {
         return Err(Error::Workers(note));
     }

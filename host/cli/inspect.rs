@@ -25,7 +25,7 @@ const VERSION: u32 = 1;
 /// When the module is refused or standard output cannot be written.
 pub fn inspect(args: &InspectArgs) -> Result<(), Error> {
     let talk = Talk::new(&args.messages);
-    let (module, artifact) = artifact(&args.module, &args.engine, Default::default(), &talk)?;
+    let (module, artifact) = artifact(&args.module, &args.engine, None, Default::default(), &talk)?;
     let sha256 = module.sha256()?;
     let text = if args.json {
         format!("{:#}\n", document(&module, &sha256, &artifact.description))

@@ -15,13 +15,14 @@ use crate::error::Error;
 use crate::escape;
 use crate::pool::cache::Cache;
 use crate::pool::compile::{Artifact, CompileOptions, prepare};
+use crate::pool::initialise::{self, Initialisation};
 use crate::pool::module::Module;
 
 /// How a command talks to the user.
 #[derive(Debug)]
 pub struct Talk {
     /// Where messages go.
-    pub printer: Printer,
+    pub printer: Arc<Printer>,
     /// How progress is shown.
     pub progress: ProgressStyle,
 }
@@ -40,17 +41,19 @@ impl Talk {
         // Messages of -v and a line that is drawn again do not go together.
         let alone = messages.progress == When::Auto && volume != Volume::Normal;
         let progress = if alone { ProgressStyle::None } else { around.progress(messages.progress) };
-        Self { printer: Printer::new(volume, color), progress }
+        Self { printer: Arc::new(Printer::new(volume, color)), progress }
     }
 }
 
-/// Reads a module and gets its artifact.
+/// Reads a module and gets its artifact; that of the module after a call of the
+/// initializer, where there is to be a snapshot.
 ///
 /// # Errors
-/// As [`Module::from_file`] and [`prepare`].
+/// As [`Module::from_file`], [`prepare`] and [`initialise::prepare`].
 pub fn artifact(
     path: &Path,
     engine: &EngineArgs,
+    snapshot: Option<&Initialisation>,
     stop: Arc<AtomicBool>,
     talk: &Talk,
 ) -> Result<(Module, Artifact), Error> {
@@ -63,13 +66,18 @@ pub fn artifact(
         epochs: settings.epochs,
         fuel: settings.fuel,
         stack: settings.stack,
+        instrument: settings.instrument,
         sandbox: engine.sandbox(),
         cache: cache(&talk.printer),
         worker: None,
         stop,
     };
     let mut progress = Progress::new(&talk.printer, talk.progress);
-    let artifact = prepare(&module, &options, &mut |elapsed| progress.compiling(elapsed))?;
+    let mut tell = |elapsed| progress.compiling(elapsed);
+    let artifact = match snapshot {
+        None => prepare(&module, &options, &mut tell)?,
+        Some(wanted) => initialise::prepare(&module, &options, wanted, &mut tell)?,
+    };
     drop(progress);
     if let Some(note) = &artifact.note {
         talk.printer.warning(note);

@@ -11,6 +11,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use rustix::fs::{AtFlags, Dir, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
@@ -52,6 +53,8 @@ pub struct EngineSettings {
     pub fuel: bool,
     /// The largest wasm stack, in bytes.
     pub stack: u64,
+    /// The code shows its state, for a snapshot.
+    pub instrument: bool,
 }
 
 /// Names one artifact: a module's content and all that shapes its code.
@@ -68,16 +71,26 @@ impl Key {
         let executable = std::env::current_exe().and_then(std::fs::metadata);
         let built = executable.map_or((0, 0, 0), |meta| (meta.size(), meta.mtime(), meta.mtime_nsec()));
         let fingerprint = format!(
-            "{VERSION} {} {WASMTIME} {built:?} {:?} epochs={} fuel={} stack={} {} {}",
+            "{VERSION} {} {WASMTIME} {built:?} {:?} epochs={} fuel={} stack={} instrument={} {} {}",
             env!("CARGO_PKG_VERSION"),
             settings.features.names(),
             settings.epochs,
             settings.fuel,
             settings.stack,
+            settings.instrument,
             std::env::consts::ARCH,
             processor(),
         );
         hasher.update(fingerprint.as_bytes());
+        Self(hasher.finalize())
+    }
+
+    /// The key of a module after a call that `called` describes in full.
+    #[must_use]
+    pub fn initialised(module: &Module, settings: &EngineSettings, called: &str) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key("wpool initialised module v1");
+        hasher.update(Self::new(module, settings).0.as_bytes());
+        hasher.update(called.as_bytes());
         Self(hasher.finalize())
     }
 
@@ -129,10 +142,10 @@ pub struct Unusable {
 }
 
 /// An opened cache directory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Cache {
     path: PathBuf,
-    folder: OwnedFd,
+    folder: Arc<OwnedFd>,
     secret: [u8; 32],
     capacity: u64,
 }
@@ -157,7 +170,7 @@ impl Cache {
     pub fn open(path: impl Into<PathBuf>) -> Result<Self, Unusable> {
         let path = path.into();
         match Self::try_open(&path) {
-            Ok((folder, secret)) => Ok(Self { path, folder, secret, capacity: CAPACITY }),
+            Ok((folder, secret)) => Ok(Self { path, folder: Arc::new(folder), secret, capacity: CAPACITY }),
             Err(error) => Err(Unusable { path, reason: Told(&error).to_string() }),
         }
     }

@@ -14,7 +14,8 @@ const NO_FEATURES: Features = Features {
     wide_arithmetic: false,
 };
 
-const SETTINGS: EngineSettings = EngineSettings { features: NO_FEATURES, epochs: false, fuel: false, stack: 512 << 10 };
+const SETTINGS: EngineSettings =
+    EngineSettings { features: NO_FEATURES, epochs: false, fuel: false, stack: 512 << 10, instrument: false };
 
 const CODE: &[u8] = b"\x7fELF code of the artifact";
 
@@ -110,6 +111,7 @@ fn settings_and_content_make_the_key() {
         EngineSettings { epochs: true, ..SETTINGS },
         EngineSettings { fuel: true, ..SETTINGS },
         EngineSettings { stack: 1, ..SETTINGS },
+        EngineSettings { instrument: true, ..SETTINGS },
         EngineSettings { features, ..SETTINGS },
     ] {
         assert_ne!(base, Key::new(&module, &settings), "{settings:?}");

@@ -38,7 +38,7 @@ const ALLOCATION_FAILED: &str = "memory allocation of";
 const NO_THREADS: &str = "ThreadPoolBuildError";
 
 /// How a module is compiled.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct CompileOptions {
     /// Limits of the compile worker.
     pub limits: CompileLimits,
@@ -50,6 +50,8 @@ pub struct CompileOptions {
     pub fuel: bool,
     /// The largest wasm stack, in bytes.
     pub stack: u64,
+    /// The code shows its state, for a snapshot.
+    pub instrument: bool,
     /// How hard the worker insists on its lock-down.
     pub sandbox: SandboxMode,
     /// Where artifacts are kept; `None` compiles anew each time.
@@ -68,6 +70,7 @@ impl Default for CompileOptions {
             epochs: false,
             fuel: false,
             stack: Limits::default().stack,
+            instrument: false,
             sandbox: SandboxMode::default(),
             cache: None,
             worker: None,
@@ -80,7 +83,8 @@ impl CompileOptions {
     /// What is compiled into the artifact.
     #[must_use]
     pub fn settings(&self) -> EngineSettings {
-        EngineSettings { features: self.features, epochs: self.epochs, fuel: self.fuel, stack: self.stack }
+        let Self { features, epochs, fuel, stack, instrument, .. } = *self;
+        EngineSettings { features, epochs, fuel, stack, instrument }
     }
 }
 
@@ -116,9 +120,20 @@ pub fn prepare(
     if let Some((file, description)) = key.as_ref().and_then(|(cache, key)| cache.lookup(key)) {
         return Ok(Artifact { file, description, cached: true, seconds: started.elapsed().as_secs_f64(), note: None });
     }
-    let (mut compiled, description) = refused::once(module, options, || compile(module, options, progress))?;
+    let (compiled, description) = refused::once(module, options, || compile(module, options, progress))?;
+    let (file, note) = keep(compiled, &description, key.as_ref().map(|(cache, key)| (*cache, key)))?;
+    Ok(Artifact { file, description, cached: false, seconds: started.elapsed().as_secs_f64(), note })
+}
+
+/// Puts compiled code into the cache where there is a key, and makes it
+/// unchangeable; beside it, what to tell the user.
+pub(crate) fn keep(
+    mut compiled: File,
+    description: &Description,
+    key: Option<(&Cache, &Key)>,
+) -> Result<(File, Option<String>), Error> {
     let mut note = None;
-    let stored = key.as_ref().and_then(|(cache, key)| match cache.store(key, &mut compiled, &description) {
+    let stored = key.and_then(|(cache, key)| match cache.store(key, &mut compiled, description) {
         Ok(file) => Some(file),
         Err(error) => {
             note = Some(format!("cannot keep the compiled module in {}: {}", escape::path(cache.path()), Told(&error)));
@@ -129,7 +144,7 @@ pub fn prepare(
         Some(file) => file,
         None => seal(compiled).map_err(Error::io("cannot seal the compiled module"))?,
     };
-    Ok(Artifact { file, description, cached: false, seconds: started.elapsed().as_secs_f64(), note })
+    Ok((file, note))
 }
 
 /// Nothing can change the code from here on, whoever holds the file.
@@ -146,7 +161,8 @@ enum Death {
     Other(Error),
 }
 
-fn compile(
+/// Compiles a module that may be in no cache.
+pub(crate) fn compile(
     module: &Module,
     options: &CompileOptions,
     progress: &mut dyn FnMut(Duration),
@@ -187,6 +203,7 @@ fn attempt(
         epochs: options.epochs,
         fuel: options.fuel,
         stack: options.stack,
+        instrument: options.instrument,
     });
     // A worker that is gone already tells more by its end than by this error.
     let _sent = process.send(&setup, &[module.content(), artifact.as_fd()]);
@@ -250,9 +267,15 @@ pub(crate) fn refusal(payload: &[u8]) -> Error {
     }
 }
 
+/// Whether a worker ended because it got no memory.
+pub(crate) fn is_want_of_memory(words: &[u8]) -> bool {
+    String::from_utf8_lossy(words).contains(ALLOCATION_FAILED)
+}
+
 /// What the end of a worker means that gave no answer and was not killed by
 /// us. (Our own kill came after its end of stream and changes nothing.)
 fn death(ended: Ended, words: &[u8], limits: &CompileLimits) -> Death {
+    let no_memory = is_want_of_memory(words);
     let words = String::from_utf8_lossy(words);
     let said = words.trim();
     let said = if said.is_empty() { String::new() } else { format!("\n{said}") };
@@ -275,7 +298,7 @@ fn death(ended: Ended, words: &[u8], limits: &CompileLimits) -> Death {
             Error::Module(format!("compiling took longer than {limit} (raise it with --compile-timeout)"))
         }
         libc::SIGXFSZ => Error::Workers("the compiled module is larger than files may be here (ulimit -f)".to_owned()),
-        libc::SIGABRT if words.contains(ALLOCATION_FAILED) => want_of_memory(),
+        libc::SIGABRT if no_memory => want_of_memory(),
         libc::SIGSYS => Error::Workers(format!("the sandbox stopped the compile worker (signal {signal}){said}")),
         _ => Error::Module(format!("the compiler crashed on this module (signal {signal}){said}")),
     })

@@ -113,7 +113,9 @@ impl Feeder<'_> {
         // Under the lock, so that a stop either sees the item or is seen.
         let open = self.open && !self.job.is_stopped();
         let most = usize::try_from(self.shared.max_item).unwrap_or(usize::MAX);
-        let packed = open && wanted > 0 && gathering.pack(self.job, &item, position, most, self.is_apart());
+        // A frame of many items has no room for limits.
+        let plain = open && wanted > 0 && self.job.tighter.is_none();
+        let packed = plain && gathering.pack(self.job, &item, position, most, self.is_apart());
         if !packed {
             drop(gathering);
             let Some(task) = task(self.shared, self.job, item.into_item(), position) else { return };

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::limits::Tighter;
 use crate::outcome::Outcome;
 use crate::pool::budget::Budget;
 use crate::pool::delivery::{Cursor, Delivery, Finished};
@@ -40,11 +41,15 @@ pub struct Terms {
     pub rest: Rest,
     /// Wall time of each task, where that is less than the pool's.
     pub timeout: Option<Duration>,
+    /// Other limits of each task, where they are below the pool's.
+    pub tighter: Tighter,
     /// Failed items come back with their outcome, small ones at least.
     pub keep_input: bool,
     /// Outcomes are kept whatever they weigh, because they are wanted all at
     /// once.
     pub hoard: bool,
+    /// Items are started once: the death of the worker that has one ends it.
+    pub once: bool,
     /// Who is told of the end.
     pub finale: Option<Arc<dyn Finale>>,
     /// Who is told every outcome.
@@ -85,8 +90,12 @@ pub struct Job {
     pub function: u16,
     /// Wall time of each task, where that is less than the pool's.
     pub timeout: Option<Duration>,
+    /// Other limits of each task, where they are below the pool's.
+    pub tighter: Tighter,
     /// Failed items come back with their outcome.
     pub keep_input: bool,
+    /// Items are started once.
+    pub once: bool,
     finale: Option<Arc<dyn Finale>>,
     /// Slots read whatever the undelivered outcomes weigh.
     hoards: AtomicBool,
@@ -161,7 +170,9 @@ impl Job {
             budget,
             function: terms.function,
             timeout: terms.timeout,
+            tighter: terms.tighter,
             keep_input: terms.keep_input,
+            once: terms.once,
             finale: terms.finale,
             hoards: AtomicBool::new(terms.hoard),
             gathering: Mutex::default(),

@@ -2,7 +2,7 @@
 //! are read. The host never parses them.
 
 use std::fs::File;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -69,6 +69,19 @@ impl Module {
     pub fn from_bytes(name: impl Into<String>, bytes: impl AsRef<[u8]>) -> Result<Self, Error> {
         let max = CompileLimits::default().max_module;
         Self::copy(name.into(), &mut bytes.as_ref(), max, Error::io("cannot keep the module"))
+    }
+
+    /// Takes a module that is a file in memory already, which is sealed.
+    ///
+    /// # Errors
+    /// When it is empty or cannot be read or sealed.
+    pub(crate) fn from_memory(name: &str, content: File) -> Result<Self, Error> {
+        let unkept = Error::io("cannot keep the module in memory");
+        let (mut hasher, mut source) = (blake3::Hasher::new(), &content);
+        let hashed = source.rewind().and_then(|()| hasher.update_reader(source).map(drop));
+        let sealed = hashed.and_then(|()| seal(&content)).and_then(|()| content.metadata());
+        let length = sealed.map_err(unkept)?.len();
+        Ok(Self { inner: Arc::new(Inner { name: name.to_owned(), content, length, hash: hasher.finalize() }) })
     }
 
     /// Copies the source into sealed memory, so that what was hashed is what
@@ -144,6 +157,12 @@ enum Fill {
     Refused(String),
 }
 
+/// Nothing can change the content from here on.
+fn seal(content: &File) -> std::io::Result<()> {
+    let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
+    rustix::fs::fcntl_add_seals(content, seals).map_err(Into::into)
+}
+
 fn fill(source: &mut dyn Read, max_module: u64) -> Result<(File, u64, blake3::Hash), Fill> {
     let descriptor = rustix::fs::memfd_create("wpool-module", MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING)
         .map_err(|errno| Fill::Keep(errno.into()))?;
@@ -174,8 +193,7 @@ fn fill(source: &mut dyn Read, max_module: u64) -> Result<(File, u64, blake3::Ha
     if length == 0 {
         return Err(Fill::Refused("is empty".to_owned()));
     }
-    let seals = SealFlags::WRITE | SealFlags::SHRINK | SealFlags::GROW | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&content, seals).map_err(|errno| Fill::Keep(errno.into()))?;
+    seal(&content).map_err(Fill::Keep)?;
     Ok((content, length, hasher.finalize()))
 }
 

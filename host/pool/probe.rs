@@ -102,5 +102,6 @@ fn spec() -> TaskSpec {
         bytes: BytesAs::default(),
         encode: Encode::default(),
         extra_fields_ignored: false,
+        initializer: None,
     }
 }

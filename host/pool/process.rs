@@ -1,7 +1,7 @@
 //! One worker process: started, spoken to before it takes tasks, killed,
 //! reaped. The only place that starts processes.
 
-#![expect(unsafe_code, reason = "wait4, for what a worker used, has no safe form")]
+#![expect(unsafe_code, reason = "what a worker used, by wait4 and its clock, has no safe form")]
 
 use std::ffi::OsStr;
 use std::io;
@@ -105,6 +105,27 @@ impl Process {
         Head::control(FrameKind::Setup, length).put(&mut bytes);
         bytes.put_slice(&payload);
         socket::send_all(self.socket(), &bytes, descriptors)
+    }
+
+    /// Asks for something that needs no payload. Blocks.
+    ///
+    /// # Errors
+    /// When the worker is gone.
+    pub fn ask(&self, head: &Head) -> io::Result<()> {
+        let mut bytes = Vec::with_capacity(HEADER);
+        head.put(&mut bytes);
+        socket::send_all(self.socket(), &bytes, &[])
+    }
+
+    /// Takes answers of up to `limit` bytes from here on.
+    pub fn expect_up_to(&mut self, limit: u32) {
+        self.decoder.set_limit(limit);
+    }
+
+    /// Processor time so far.
+    #[must_use]
+    pub fn cpu(&self) -> Option<Duration> {
+        cpu_clock(self.pid())
     }
 
     /// It has locked itself in, and stands still while the run is suspended.
@@ -229,6 +250,22 @@ fn wait(pid: Pid) -> Ended {
     let code = libc::WIFEXITED(status).then(|| libc::WEXITSTATUS(status));
     let signal = libc::WIFSIGNALED(status).then(|| libc::WTERMSIG(status));
     Ended { code, signal, cpu }
+}
+
+/// Processor time of a process so far.
+fn cpu_clock(pid: i32) -> Option<Duration> {
+    let mut clock = 0;
+    // SAFETY: the pointer is to a live local of the right type. rustix does
+    // not offer the clock of another process.
+    if unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) } != 0 {
+        return None;
+    }
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: as above.
+    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
+        return None;
+    }
+    Some(Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32))
 }
 
 fn duration(time: libc::timeval) -> Duration {

@@ -2,12 +2,12 @@
 
 use std::borrow::Cow;
 
-use crate::describe::Description;
+use crate::describe::{Description, Shape};
 use crate::runtime::componentize::componentize;
 use crate::runtime::engine::EngineSpec;
 use crate::runtime::trap::size_text;
 use crate::runtime::validate::{Binary, kind, to_binary, validate};
-use crate::runtime::{describe, describe_component};
+use crate::runtime::{describe, describe_component, snapshot};
 use crate::wire::message::{CompileSetup, Refusal};
 
 /// The largest description of a module, in bytes: with the rest of a set-up it
@@ -60,7 +60,7 @@ fn compile_core(binary: &[u8], setup: &CompileSetup) -> Result<(Description, Vec
     validate(binary, setup.features, false)?;
     let description = sized(describe::core(binary)?)?;
     let engine = EngineSpec::compile(setup, false).engine()?;
-    let artifact = engine.precompile_module(binary).map_err(uncompilable)?;
+    let artifact = engine.precompile_module(&shown(binary, setup, Shape::Core)?).map_err(uncompilable)?;
     Ok((description, artifact))
 }
 
@@ -72,8 +72,13 @@ fn compile_component(
     validate(binary, setup.features, true)?;
     let description = sized(describe_component::describe(binary)?)?;
     let engine = EngineSpec::compile(setup, true).engine()?;
-    let artifact = engine.precompile_component(binary).map_err(uncompilable)?;
+    let artifact = engine.precompile_component(&shown(binary, setup, Shape::Component)?).map_err(uncompilable)?;
     Ok((Description { componentized, ..description }, artifact))
+}
+
+/// What is compiled: the module, or one that shows its state beside.
+fn shown<'b>(binary: &'b [u8], setup: &CompileSetup, shape: Shape) -> Result<Cow<'b, [u8]>, Refusal> {
+    if setup.instrument { snapshot::instrument(binary, shape).map(Cow::Owned) } else { Ok(Cow::Borrowed(binary)) }
 }
 
 /// Refuses a description that is too large for the messages it travels in.

@@ -14,6 +14,7 @@ use crate::outcome::{Failure, Form, Kind};
 use crate::runtime::abi::bytes::BytesCall;
 use crate::runtime::abi::command::CommandCall;
 use crate::runtime::abi::core::CoreCall;
+use crate::runtime::abi::payload::{bad_output, item_bytes};
 use crate::runtime::call::{NumberFunc, Resolved};
 use crate::runtime::console::Console;
 use crate::runtime::descriptors::Files;
@@ -23,8 +24,8 @@ use crate::runtime::preview1::{self, CoreState, Wasi};
 use crate::runtime::state::{Room, State};
 use crate::runtime::trap::{self, Phase};
 use crate::runtime::wasi::{Grants, Recipe};
-use crate::runtime::{abi::payload::bad_output, threads};
-use crate::wire::message::{Abi, Refusal, RunSetup, TaskSpec};
+use crate::runtime::{snapshot, threads};
+use crate::wire::message::{Abi, Initializer, ItemAs, ItemForm, Refusal, RunSetup, Target, TaskSpec};
 use crate::wire::page::Page;
 
 /// What a host call of preview 1 may move beyond an item or a result, in bytes.
@@ -35,6 +36,8 @@ pub struct CoreGuest {
     pre: InstancePre<CoreState>,
     targets: Vec<CoreTarget>,
     initialize: Option<NumberFunc>,
+    /// What is called before any task, under `reuse`.
+    initializer: Option<CoreTarget>,
     wasi: bool,
     reuse: bool,
     limits: Arc<Limits>,
@@ -100,6 +103,11 @@ impl Live {
         resolved.call(&mut self.store, slots)
     }
 
+    /// Anything that is exported.
+    pub fn export(&mut self, name: &str) -> Option<Extern> {
+        self.instance.get_export(&mut self.store, name)
+    }
+
     /// An exported memory.
     pub fn memory(&mut self, export: &ModuleExport) -> Option<Memory> {
         self.instance.get_module_export(&mut self.store, export).and_then(Extern::into_memory)
@@ -129,14 +137,17 @@ impl CoreGuest {
         let pre = linker.instantiate_pre(&module);
         let pre = pre.map_err(|error| Refusal::module(format!("cannot link the module: {error:#}")))?;
         let reuse = task.isolation == Isolation::Reuse;
-        let targets = (0..task.targets.len()).map(|position| target(&module, task, position, reuse, &grants));
+        let targets = task.targets.iter().map(|called| target(&module, task, called, reuse, &grants));
         let targets = targets.collect::<Result<_, _>>()?;
+        let initializer = task.initializer.as_ref().filter(|_| task.initialises());
+        let initializer = initializer.map(|called| initializer_target(&module, task, called, &grants)).transpose()?;
         let initialize = signature(&module, "_initialize").filter(|found| found == "()->");
         let limits = &task.limits;
         let largest = limits.max_item.max(limits.max_result).saturating_add(HOSTCALL_SLACK);
         Ok(Self {
             pre,
             targets,
+            initializer,
             initialize: initialize.and_then(|_| NumberFunc::new(&module, "_initialize")),
             wasi: preview1::imported(&module),
             reuse,
@@ -165,7 +176,6 @@ impl CoreGuest {
 
     /// Runs one task; the value's bytes are appended to `out`.
     pub fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
-        let kept = self.kept.take();
         let Some(target) = self.targets.get(usize::from(task.function)) else {
             return Report::failed(Failure::new(Kind::BadInput, "no such function in this pool"));
         };
@@ -175,6 +185,7 @@ impl CoreGuest {
                 self.run_command(target, (call, start), task, out)
             }
             Call::Core(_) | Call::Bytes(_) => {
+                let kept = self.kept.take();
                 let (report, live) = self.run_function(target, kept, task, out);
                 if self.reuse {
                     self.kept = live.filter(|_| report.result.as_ref().map_or_else(keeps, |_| true));
@@ -182,6 +193,34 @@ impl CoreGuest {
                 report
             }
         }
+    }
+
+    /// Calls the initializer with these arguments; its instance is kept.
+    pub fn initialise(&mut self, args: &TaskInput<'_>) -> Report {
+        let Some(target) = &self.initializer else {
+            return Report::failed(Failure::new(Kind::BadInput, "there is no initializer"));
+        };
+        let (report, live) = self.run_function(target, None, args, &mut Vec::new());
+        self.kept = live.filter(|_| report.result.is_ok());
+        report
+    }
+
+    /// Whether the instance that the initializer made ready is gone.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.initializer.is_some() && self.kept.is_none()
+    }
+
+    /// The module in the file `origin` as the initializer left it.
+    ///
+    /// # Errors
+    /// What a snapshot would lose.
+    pub fn snapshot(&mut self, origin: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let mut live = self.kept.take().ok_or_else(|| Refusal::machine("the initializer has not run"))?;
+        if self.wasi && live.store.data_mut().holds_files() {
+            return Err(snapshot::refused("the initializer left a file open"));
+        }
+        snapshot::of_core(origin, &mut live)
     }
 
     fn run_function(
@@ -194,10 +233,11 @@ impl CoreGuest {
         self.console.begin();
         let live = match kept {
             Some(mut live) => {
-                live.store.data_mut().restart();
-                self.arm(&mut live.store).map(|()| live).map_err(Report::failed)
+                live.limits = self.limits_of(task);
+                live.store.data_mut().restart(live.limits.memory);
+                self.arm(&mut live.store, live.limits.fuel).map(|()| live).map_err(Report::failed)
             }
-            None => self.fresh(target, &[], task.index),
+            None => self.fresh(target, &[], task),
         };
         let mut live = match live {
             Ok(live) => live,
@@ -212,7 +252,7 @@ impl CoreGuest {
         if result.is_err() {
             out.truncate(before);
         }
-        (self.report(&live.store, result, false), Some(live))
+        (report(&live.store, &live.limits, result, false), Some(live))
     }
 
     fn run_command(
@@ -227,7 +267,7 @@ impl CoreGuest {
             Err(failure) => return Report::failed(failure),
         };
         self.console.begin_command(invocation.stdin, call.captures());
-        let mut live = match self.fresh(target, &invocation.args, task.index) {
+        let mut live = match self.fresh(target, &invocation.args, task) {
             Ok(live) => live,
             Err(report) => return report,
         };
@@ -241,50 +281,51 @@ impl CoreGuest {
         if result.is_err() {
             out.truncate(before);
         }
-        self.report(&live.store, result, call.captures())
+        report(&live.store, &live.limits, result, call.captures())
     }
 
     /// A new store and instance, initialised. `_start` initialises by itself.
-    fn fresh(&self, target: &CoreTarget, args: &[String], index: u64) -> Result<Live, Report> {
+    fn fresh(&self, target: &CoreTarget, args: &[String], task: &TaskInput<'_>) -> Result<Live, Report> {
         self.page.set_initialising(true);
-        let fresh = self.initialised(target, args, index);
+        let fresh = self.initialised(target, args, task);
         self.page.set_initialising(false);
         fresh
     }
 
-    fn initialised(&self, target: &CoreTarget, args: &[String], index: u64) -> Result<Live, Report> {
+    fn initialised(&self, target: &CoreTarget, args: &[String], task: &TaskInput<'_>) -> Result<Live, Report> {
+        let limits = self.limits_of(task);
         let wasi = if self.wasi {
-            let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index };
+            let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index: task.index };
             Wasi::new(recipe, Files::new(self.limits.max_write))
         } else {
             Wasi::default()
         };
-        let state = State::new(self.room, &self.page, &self.console, wasi);
+        let state = State::new(self.room.with(limits.memory), &self.page, &self.console, wasi);
         let mut store = Store::new(self.pre.module().engine(), state);
         store.limiter(|state| &mut state.meter);
         if self.wasi {
             store.set_hostcall_fuel(self.hostcall_fuel);
         }
-        self.arm(&mut store).map_err(Report::failed)?;
+        self.arm(&mut store, limits.fuel).map_err(Report::failed)?;
         let instance = match self.pre.instantiate(&mut store) {
             Ok(instance) => instance,
-            Err(error) => return Err(self.init_failed(&store, &error)),
+            Err(error) => return Err(init_failed(&store, &limits, &error)),
         };
-        let mut live = Live { store, instance, limits: Arc::clone(&self.limits), last: None };
+        let mut live = Live { store, instance, limits, last: None };
         if let (Some(func), false) = (&self.initialize, target.start) {
-            live.call(func, &mut []).map_err(|error| self.init_failed(&live.store, &error))?;
+            live.call(func, &mut []).map_err(|error| init_failed(&live.store, &live.limits, &error))?;
         }
         Ok(live)
     }
 
-    fn init_failed(&self, store: &Store<CoreState>, error: &wasmtime::Error) -> Report {
-        let failure = trap::failure(error, store.data(), &self.limits, Phase::Init);
-        self.report(store, Err(failure), false)
+    /// The limits of one task.
+    fn limits_of(&self, task: &TaskInput<'_>) -> Arc<Limits> {
+        if task.tighter.is_none() { Arc::clone(&self.limits) } else { Arc::new(task.tighter.of(&self.limits)) }
     }
 
     /// Winds up the task's clock and fuel.
-    fn arm(&self, store: &mut Store<CoreState>) -> Result<(), Failure> {
-        if let Some(fuel) = self.limits.fuel {
+    fn arm(&self, store: &mut Store<CoreState>, fuel: Option<u64>) -> Result<(), Failure> {
+        if let Some(fuel) = fuel {
             let set = store.set_fuel(fuel);
             set.map_err(|error| Failure::new(Kind::OutOfFuel, format!("cannot count instructions: {error:#}")))?;
         }
@@ -293,11 +334,16 @@ impl CoreGuest {
         }
         Ok(())
     }
+}
 
-    fn report(&self, store: &Store<CoreState>, result: Result<Form, Failure>, stdout_is_result: bool) -> Report {
-        let fuel = self.limits.fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0)));
-        Report { result, fuel, peak_memory: store.data().meter.peak(), stdout_is_result }
-    }
+fn init_failed(store: &Store<CoreState>, limits: &Limits, error: &wasmtime::Error) -> Report {
+    let failure = trap::failure(error, store.data(), limits, Phase::Init);
+    report(store, limits, Err(failure), false)
+}
+
+fn report(store: &Store<CoreState>, limits: &Limits, result: Result<Form, Failure>, stdout_is_result: bool) -> Report {
+    let fuel = limits.fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0)));
+    Report { result, fuel, peak_memory: store.data().meter.peak(), stdout_is_result }
 }
 
 /// Whether an instance that is kept survives this failure: those that the
@@ -325,11 +371,10 @@ fn open(engine: &Engine, artifact: File) -> Result<Module, Refusal> {
 fn target(
     module: &Module,
     task: &TaskSpec,
-    position: usize,
+    target: &Target,
     reuse: bool,
     grants: &Grants,
 ) -> Result<CoreTarget, Refusal> {
-    let target = &task.targets[position];
     let name = target.name.as_str();
     let missing = || Refusal::module(format!("the module exports no function {name:?}"));
     let found = signature(module, name).ok_or_else(missing)?;
@@ -346,6 +391,24 @@ fn target(
         Abi::Component => return Err(Refusal::module("the module is no component")),
     };
     Ok(CoreTarget { call, start: name == "_start" })
+}
+
+/// The initializer, if its arguments fit.
+fn initializer_target(
+    module: &Module,
+    task: &TaskSpec,
+    called: &Initializer,
+    grants: &Grants,
+) -> Result<CoreTarget, Refusal> {
+    let target = target(module, &called.spec(task), &called.target, true, grants)?;
+    let args = called.args.as_bytes();
+    let fits = match &target.call {
+        Call::Core(call) => call.check(args),
+        Call::Bytes(_) => item_bytes(args, ItemForm::Json, ItemAs::Auto).map(drop),
+        Call::Command(..) => Err(bad_output("a program is no function")),
+    };
+    fits.map_err(|failure| called.misfit(&failure))?;
+    Ok(target)
 }
 
 /// The type of an exported function, such as `(i32,i32)->i64`.

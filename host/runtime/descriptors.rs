@@ -46,6 +46,18 @@ impl Files {
     }
 }
 
+/// Whether the guest has a file open, of descriptors from `first` up to `last`.
+pub fn has_open(context: &mut WasiP1Ctx, first: i32, last: i32) -> bool {
+    /// Bytes of what is told of a descriptor, and then some.
+    const ROOM: usize = 64;
+    let mut room = [0; ROOM];
+    (first..=last).any(|fd| {
+        context.set_hostcall_fuel(ROOM);
+        let told = in_tokio(preview1::fd_fdstat_get(context, &mut GuestMemory::Unshared(&mut room), fd, 0));
+        told.is_ok_and(|errno| errno == SUCCESS)
+    })
+}
+
 /// Puts these functions in place of those in the linker.
 ///
 /// # Errors

@@ -9,16 +9,18 @@ use std::sync::Arc;
 use wasmtime::Engine;
 
 use crate::describe::Shape;
-use crate::limits::Limits;
+use crate::limits::{Limits, Tighter};
 use crate::outcome::{Failure, Form};
 use crate::runtime::abi::component::ComponentGuest;
 use crate::runtime::connection::Traffic;
 use crate::runtime::console::Console;
 use crate::runtime::core_guest::CoreGuest;
+use crate::runtime::desk::Desk;
 use crate::runtime::engine::EngineSpec;
 use crate::runtime::threads::{self, Threads, Wanted};
 use crate::runtime::trap::{no_memory, size_text};
 use crate::runtime::wasi::Grants;
+use crate::wire::frame::{INITIALIZER, INITIALIZER_INDEX};
 use crate::wire::message::{ItemForm, Refusal, RefusalCause, RunSetup};
 use crate::wire::page::Page;
 
@@ -29,12 +31,16 @@ pub struct TaskInput<'a> {
     pub function: u16,
     /// Position of the item in the input.
     pub index: u64,
+    /// How often it was started, this time included.
+    pub attempt: u16,
     /// The item's bytes.
     pub item: &'a [u8],
     /// What they are.
     pub form: ItemForm,
     /// The file's path, for items that are files.
     pub path: Option<&'a str>,
+    /// Limits below the pool's.
+    pub tighter: Tighter,
 }
 
 /// What became of one task. The tails of its streams are in the shared page.
@@ -66,6 +72,10 @@ pub struct Guest {
     limits: Limits,
     grants: Arc<Grants>,
     kind: GuestKind,
+    /// The arguments of the initializer.
+    args: Option<String>,
+    /// The module as it was given, where a snapshot is wanted.
+    origin: Vec<u8>,
 }
 
 enum GuestKind {
@@ -111,7 +121,14 @@ impl Guest {
                 GuestKind::Component(Box::new(guest))
             }
         };
-        Ok(Self { engine, limits, grants, kind })
+        let args = setup.task.initializer.as_ref().map(|called| called.args.clone());
+        Ok(Self { engine, limits, grants, kind, args, origin: Vec::new() })
+    }
+
+    /// Where its calls of the pool go.
+    #[must_use]
+    pub fn desk(&self) -> &Arc<Desk> {
+        self.grants.desk()
     }
 
     /// Starts the threads that this guest needs, on the thread that will run
@@ -135,6 +152,52 @@ impl Guest {
         self.kind.console().connect(connection);
     }
 
+    /// The module of which a snapshot will be wanted, before it was compiled.
+    #[must_use]
+    pub fn made_of(self, origin: Vec<u8>) -> Self {
+        Self { origin, ..self }
+    }
+
+    /// Calls the initializer. Its instance is kept for what follows.
+    pub fn initialise(&mut self) -> Report {
+        let args = self.args.as_deref().unwrap_or("null").as_bytes();
+        let task = TaskInput {
+            function: INITIALIZER,
+            index: INITIALIZER_INDEX,
+            attempt: 1,
+            item: args,
+            form: ItemForm::Json,
+            path: None,
+            tighter: Tighter::default(),
+        };
+        let report = match &mut self.kind {
+            GuestKind::Core(guest) => guest.initialise(&task),
+            GuestKind::Component(guest) => guest.initialise(&task),
+        };
+        self.wiped(report)
+    }
+
+    /// Whether the instance that the initializer made ready is gone: another
+    /// one would not be as it was.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        match &self.kind {
+            GuestKind::Core(guest) => guest.is_spent(),
+            GuestKind::Component(guest) => guest.is_spent(),
+        }
+    }
+
+    /// A module that begins as the initializer left this one.
+    ///
+    /// # Errors
+    /// What a snapshot would lose.
+    pub fn snapshot(&mut self) -> Result<Vec<u8>, Refusal> {
+        match &mut self.kind {
+            GuestKind::Core(guest) => guest.snapshot(&self.origin),
+            GuestKind::Component(guest) => guest.snapshot(&self.origin),
+        }
+    }
+
     /// Runs one task; the value's bytes are appended to `out`.
     pub fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
         let before = out.len();
@@ -150,6 +213,11 @@ impl Guest {
             report.result = Ok(Form::Json);
             report.stdout_is_result = false;
         }
+        self.wiped(report)
+    }
+
+    /// What became of a call, once its scratch files are gone.
+    fn wiped(&self, mut report: Report) -> Report {
         if let Some(scratch) = self.grants.scratch()
             && let Err(error) = scratch.wipe()
             && report.result.is_ok()

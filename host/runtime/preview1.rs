@@ -69,6 +69,15 @@ impl State<Wasi> {
         &mut self.made().context
     }
 
+    /// Whether the guest has files open that no snapshot would have.
+    pub(super) fn holds_files(&mut self) -> bool {
+        let Some(recipe) = &self.wasi.recipe else { return false };
+        let (first, last) = (recipe.grants.first_file(), recipe.grants.handles());
+        // Where it called nothing, it opened nothing.
+        let Some(made) = &mut self.wasi.context else { return false };
+        descriptors::has_open(&mut made.context, first, i32::try_from(last).unwrap_or(i32::MAX))
+    }
+
     /// The virtual clock; one that nobody else sees where there is none.
     fn clock(&mut self) -> VirtualClock {
         self.made().clock.clone().unwrap_or_default()

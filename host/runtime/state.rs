@@ -39,8 +39,9 @@ impl<W> State<W> {
         }
     }
 
-    /// Starts the next task in a store that is kept.
-    pub fn restart(&mut self) {
+    /// Starts the next task in a store that is kept, with `memory` bytes.
+    pub fn restart(&mut self, memory: u64) {
+        self.meter.room.memory = memory;
         self.meter.restart();
         self.denied.clear();
     }
@@ -58,6 +59,12 @@ pub struct Room {
 }
 
 impl Room {
+    /// The same with `memory` bytes.
+    #[must_use]
+    pub fn with(self, memory: u64) -> Self {
+        Self { memory, ..self }
+    }
+
     /// Room for a module of such `needs`, with `memory` bytes.
     #[must_use]
     pub fn new(memory: u64, needs: Needs) -> Self {
@@ -118,6 +125,11 @@ impl Meter {
         self.last_refused = None;
         self.peak = self.total;
         self.page.set_peak_memory(self.peak);
+    }
+
+    /// No guest runs any more: what looks at its state is not held to limits.
+    pub fn lift(&mut self) {
+        self.room.memory = u64::MAX;
     }
 
     /// Highest sum so far, in bytes.

@@ -12,6 +12,7 @@ use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 
 use crate::capabilities::{Access, Capabilities, NetGrant};
 use crate::runtime::console::{Console, Output, Stdin};
+use crate::runtime::desk::Desk;
 use crate::runtime::deterministic::{SeededRng, VirtualClock};
 use crate::runtime::net::{Door, MAX_SOCKETS};
 use crate::sandbox::granted;
@@ -28,6 +29,9 @@ const HANDLES_OF_DIRECTORY: usize = 2;
 /// How many more for each socket: itself, its streams, and what waits for them.
 const HANDLES_OF_SOCKET: usize = 6;
 
+/// Standard streams of a guest.
+const STREAMS: i32 = 3;
+
 /// The grants of a pool, ready to be handed to task after task.
 pub struct Grants {
     files: WasiFilesystemCtx,
@@ -39,6 +43,7 @@ pub struct Grants {
     directories: usize,
     handles: usize,
     writable: bool,
+    desk: Arc<Desk>,
 }
 
 /// What a task's context is made of.
@@ -97,6 +102,7 @@ impl Grants {
             directories,
             handles: MAX_HANDLES + HANDLES_OF_DIRECTORY * directories + HANDLES_OF_SOCKET * sockets,
             scratch,
+            desk: Arc::new(Desk::new(capabilities)),
         })
     }
 
@@ -124,6 +130,13 @@ impl Grants {
         self.handles
     }
 
+    /// The first descriptor that is no standard stream and no directory
+    /// granted, as preview 1 numbers them.
+    #[must_use]
+    pub fn first_file(&self) -> i32 {
+        STREAMS + i32::try_from((self.handles - MAX_HANDLES) / HANDLES_OF_DIRECTORY).unwrap_or(i32::MAX - STREAMS)
+    }
+
     /// Some directory is granted for writing.
     #[must_use]
     pub fn writable(&self) -> bool {
@@ -140,6 +153,12 @@ impl Grants {
     #[must_use]
     pub fn scratch(&self) -> Option<&Scratch> {
         self.scratch.as_ref()
+    }
+
+    /// Where calls of the pool go.
+    #[must_use]
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.desk
     }
 
     /// A WASI 0.2 context for one task, and the clock it runs by where that

@@ -28,6 +28,11 @@ pub enum FrameKind {
     Task = 2,
     /// Host → worker: run these small items, one after another.
     Run = 3,
+    /// Host → worker: a snapshot is wanted. Worker → host: a part of it; the
+    /// last one is empty.
+    Snapshot = 4,
+    /// Host → worker: a [`super::objects::Answer`] to the running task's call.
+    Answer = 5,
     /// Worker → host: a [`super::message::Ready`] as JSON.
     Ready = 16,
     /// Worker → host: an item's report.
@@ -38,6 +43,14 @@ pub enum FrameKind {
     Refused = 19,
     /// Worker → host: the values of consecutive items.
     Values = 21,
+    /// Worker → host: it takes no more items, because a failure cost it the
+    /// instance that the initializer had made ready.
+    Spent = 22,
+    /// Worker → host: a [`super::objects::Call`] of the running task, which
+    /// waits for the answer.
+    Call = 23,
+    /// Worker → host: a [`super::objects::Note`] of the running task.
+    Note = 24,
     /// Compile worker → host: a [`super::message::Compiled`] as JSON.
     Compiled = 20,
 }
@@ -48,16 +61,31 @@ impl FrameKind {
             1 => Self::Setup,
             2 => Self::Task,
             3 => Self::Run,
+            4 => Self::Snapshot,
+            5 => Self::Answer,
             16 => Self::Ready,
             17 => Self::Done,
             18 => Self::Returned,
             19 => Self::Refused,
             20 => Self::Compiled,
             21 => Self::Values,
+            22 => Self::Spent,
+            23 => Self::Call,
+            24 => Self::Note,
             _ => return None,
         })
     }
 }
+
+/// The function that tasks name to mean the initializer.
+pub const INITIALIZER: u16 = u16::MAX;
+
+/// The ticket of the initializer; items' are higher.
+pub const INITIALIZER_TICKET: u64 = 1;
+
+/// The index of the initializer among the items, for what follows from it
+/// under `--deterministic`.
+pub const INITIALIZER_INDEX: u64 = u64::MAX;
 
 /// The fixed part of a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

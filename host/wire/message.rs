@@ -10,6 +10,7 @@ use crate::describe::Description;
 use crate::error::Told;
 use crate::error::is_scarcity;
 use crate::limits::{CompileLimits, Features, Isolation, Limits, SandboxMode};
+use crate::outcome::Failure;
 
 /// The first message to a worker; decides its role for life.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -17,6 +18,8 @@ use crate::limits::{CompileLimits, Features, Isolation, Limits, SandboxMode};
 pub enum Setup {
     /// Run tasks.
     Run(Box<RunSetup>),
+    /// Run the initializer and give a module that is as it left it.
+    Snapshot(Box<SnapshotSetup>),
     /// Compile one module, answer, exit.
     Compile(CompileSetup),
 }
@@ -39,6 +42,18 @@ pub struct RunSetup {
     /// removes it when the worker is gone.
     #[serde(default)]
     pub scratch: Option<std::path::PathBuf>,
+}
+
+/// A run worker that answers with a snapshot. A third descriptor is the module
+/// that the artifact was made of, before it was instrumented.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct SnapshotSetup {
+    /// How the initializer is run.
+    pub run: RunSetup,
+    /// What the module may have in bytes.
+    pub max_module: u64,
+    /// Memory that taking the snapshot may take beside the guest's, in bytes.
+    pub memory: u64,
 }
 
 /// How each task of a pool is called. Shapes results, so all of it but the
@@ -77,6 +92,62 @@ pub struct TaskSpec {
     pub encode: Encode,
     /// Columns without a field are ignored (`--extra-fields ignore`).
     pub extra_fields_ignored: bool,
+    /// What is called before any task. Under `reuse` each worker does it; else
+    /// the artifact is as it left the module.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub initializer: Option<Initializer>,
+}
+
+impl TaskSpec {
+    /// Whether each worker calls the initializer itself.
+    #[must_use]
+    pub fn initialises(&self) -> bool {
+        self.initializer.is_some() && self.isolation == Isolation::Reuse
+    }
+}
+
+/// A function that is called before any task, and its arguments.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Initializer {
+    /// The function; how its arguments become parameters is in it.
+    pub target: Target,
+    /// The arguments as one JSON text.
+    pub args: String,
+}
+
+impl Initializer {
+    /// How its call goes, where tasks go like `task`.
+    #[must_use]
+    pub fn spec(&self, task: &TaskSpec) -> TaskSpec {
+        TaskSpec {
+            targets: vec![self.target.clone()],
+            with: Vec::new(),
+            item_as: ItemAs::Auto,
+            // What it gives is not looked at.
+            result: Some(ResultAs::Bytes),
+            encode: Encode::Exact,
+            extra_fields_ignored: false,
+            ..task.clone()
+        }
+    }
+
+    /// The function's name, with its interface where it has one.
+    #[must_use]
+    pub fn path(&self) -> String {
+        match &self.target.interface {
+            Some(interface) => format!("{interface}/{}", self.target.name),
+            None => self.target.name.clone(),
+        }
+    }
+
+    /// Why its arguments are none for it.
+    #[must_use]
+    pub fn misfit(&self, failure: &Failure) -> Refusal {
+        Refusal::module(format!(
+            "--initializer: the arguments of `{}` do not fit: {}",
+            self.target.name, failure.message
+        ))
+    }
 }
 
 /// One function that tasks may call.
@@ -211,6 +282,9 @@ pub struct CompileSetup {
     pub fuel: bool,
     /// The largest wasm stack it must allow for, in bytes.
     pub stack: u64,
+    /// The code shows all of its state, so that a snapshot can be taken.
+    #[serde(default)]
+    pub instrument: bool,
 }
 
 /// A worker is locked down and loaded, and takes tasks.

@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::{Buf, BufMut, Bytes};
 
+use crate::limits::Tighter;
 use crate::outcome::{Captured, Failure, Form, JsonText, Kind, Usage, Value};
 use crate::wire::frame::{FrameKind, HEADER, Head};
 use crate::wire::message::ItemForm;
@@ -12,10 +13,14 @@ use crate::wire::run::{item_flags, item_form};
 
 const FORM: u8 = 0b11;
 const TASK_PATH: u8 = 1 << 2;
+const TASK_TIGHTER: u8 = 1 << 3;
 const FAILED: u8 = 1 << 2;
 const TRUNCATED: u8 = 1 << 3;
 const FUEL: u8 = 1 << 4;
 const PRINTED: u8 = 1 << 5;
+
+/// Bytes of a task's own limits.
+const TIGHTER: usize = 16;
 
 /// Bytes of a report before its optional parts.
 const REPORT: usize = 32;
@@ -34,6 +39,8 @@ pub struct TaskParts<'a> {
     pub form: ItemForm,
     /// The file's path for placeholders.
     pub path: Option<&'a str>,
+    /// Limits below the pool's.
+    pub tighter: Tighter,
     /// The item's bytes.
     pub item: &'a [u8],
 }
@@ -48,8 +55,16 @@ pub fn put_task(out: &mut Vec<u8>, mut head: Head, parts: &TaskParts<'_>) {
         head.flags |= TASK_PATH;
         extra = 2 + path.len();
     }
+    if !parts.tighter.is_none() {
+        head.flags |= TASK_TIGHTER;
+        extra += TIGHTER;
+    }
     head.length = (parts.item.len() + extra) as u32;
     head.put(out);
+    if !parts.tighter.is_none() {
+        out.put_u64_le(parts.tighter.fuel.unwrap_or(u64::MAX));
+        out.put_u64_le(parts.tighter.memory.unwrap_or(u64::MAX));
+    }
     if parts.path.is_some() {
         out.put_u16_le(path.len() as u16);
         out.put_slice(path);
@@ -60,12 +75,18 @@ pub fn put_task(out: &mut Vec<u8>, mut head: Head, parts: &TaskParts<'_>) {
 #[must_use]
 pub fn read_task<'a>(head: &Head, payload: &'a [u8]) -> Option<TaskParts<'a>> {
     let form = item_form(head.flags)?;
+    let (mut payload, mut tighter) = (payload, Tighter::default());
+    if head.flags & TASK_TIGHTER != 0 {
+        let limit = |limit: u64| Some(limit).filter(|limit| *limit != u64::MAX);
+        tighter =
+            Tighter { fuel: limit(payload.try_get_u64_le().ok()?), memory: limit(payload.try_get_u64_le().ok()?) };
+    }
     if head.flags & TASK_PATH == 0 {
-        return Some(TaskParts { form, path: None, item: payload });
+        return Some(TaskParts { form, path: None, tighter, item: payload });
     }
     let (length, rest) = payload.split_first_chunk::<2>()?;
     let (path, item) = rest.split_at_checked(usize::from(u16::from_le_bytes(*length)))?;
-    Some(TaskParts { form, path: std::str::from_utf8(path).ok(), item })
+    Some(TaskParts { form, path: std::str::from_utf8(path).ok(), tighter, item })
 }
 
 /// A finished task, as the worker reports it.
@@ -295,8 +316,13 @@ mod tests {
         }
 
         #[test]
-        fn a_task_survives_the_wire(item in prop::collection::vec(any::<u8>(), 0..100), path in any::<Option<String>>()) {
-            let parts = TaskParts { form: ItemForm::Raw, path: path.as_deref(), item: &item };
+        fn a_task_survives_the_wire(
+            item in prop::collection::vec(any::<u8>(), 0..100),
+            path in any::<Option<String>>(),
+            (fuel, memory) in any::<(Option<u32>, Option<u32>)>(),
+        ) {
+            let tighter = Tighter { fuel: fuel.map(u64::from), memory: memory.map(u64::from) };
+            let parts = TaskParts { form: ItemForm::Raw, path: path.as_deref(), tighter, item: &item };
             let mut out = Vec::new();
             put_task(&mut out, Head::control(FrameKind::Task, 0), &parts);
             out.extend_from_slice(&item);

@@ -1,6 +1,7 @@
 //! The worker process: receives its set-up, locks itself down, then compiles
 //! one module or runs tasks until its socket ends.
 
+mod inbox;
 mod outbox;
 mod serve;
 
@@ -17,9 +18,11 @@ use crate::outcome::Form;
 use crate::runtime::{Guest, Report, TaskInput};
 use crate::sandbox::{Allowance, Lockdown, View};
 use crate::wire::frame::{Decoder, FrameKind, HEADER, Head, VERSION};
-use crate::wire::message::{CompileSetup, Compiled, Ready, Refusal, RunSetup, Setup};
+use crate::wire::message::{CompileSetup, Compiled, Ready, Refusal, RunSetup, Setup, SnapshotSetup};
+use crate::wire::objects::MAX_VALUE;
 use crate::wire::page::Page;
 use crate::wire::socket;
+use crate::worker::inbox::{Caller, Inbox};
 use crate::worker::outbox::Outbox;
 
 /// The argument that makes a program a worker.
@@ -85,7 +88,8 @@ fn live(act: Option<Act>) -> ExitCode {
     };
     let done = match orders.setup {
         Setup::Compile(setup) => compile(host, &setup, orders.descriptors, act),
-        Setup::Run(setup) => run(host, &setup, orders.descriptors, orders.decoder, act),
+        Setup::Run(setup) => run(host, &setup, None, orders.descriptors, orders.decoder, act),
+        Setup::Snapshot(setup) => run(host, &setup.run, Some(&setup), orders.descriptors, orders.decoder, act),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
@@ -198,10 +202,12 @@ fn write_whole(file: &File, bytes: &[u8]) -> io::Result<()> {
     file.write_all_at(bytes, 0)
 }
 
-/// Loads the artifact and runs tasks until the socket ends.
+/// Loads the artifact and runs tasks until the socket ends; or its initializer
+/// for a snapshot.
 fn run(
     host: BorrowedFd<'_>,
     setup: &RunSetup,
+    snapshot: Option<&SnapshotSetup>,
     descriptors: Vec<OwnedFd>,
     decoder: Decoder,
     act: Option<Act>,
@@ -215,28 +221,33 @@ fn run(
     let page = Page::map(page_file.as_fd(), limits.max_captured)
         .map(Arc::new)
         .map_err(|error| Refusal::denied("cannot map the shared page", &error))?;
-    let guest = Guest::load(&artifact, setup, Arc::clone(&page), setup.scratch.as_deref())?;
+    let mut guest = Guest::load(&artifact, setup, Arc::clone(&page), setup.scratch.as_deref())?;
+    if let Some(snapshot) = snapshot {
+        guest = guest.made_of(read_whole(&next_file(&mut descriptors)?, snapshot.max_module)?);
+    }
     // What is mapped needs no descriptor.
     drop((page_file, artifact));
     lockdown.close_files(&view)?;
+    let most = limits.max_item.max(MAX_VALUE as u64).saturating_add(1 << 17);
+    let most = u32::try_from(most).unwrap_or(u32::MAX);
     on_guest_thread(limits.stack, move || {
         let _threads = guest.start_threads()?;
         let outbox =
             Outbox::start(host).map_err(|error| Refusal::denied("cannot start the worker's threads", &error))?;
+        let inbox = Arc::new(Inbox::new(outbox.host(), decoder, most, grants.connections));
+        guest.desk().connect(Box::new(Caller { inbox: Arc::clone(&inbox), outbox: outbox.clone() }));
         let payloads = limits.max_item.saturating_mul(2).saturating_add(limits.max_result.saturating_mul(4));
+        let payloads = payloads.saturating_add(snapshot.map_or(0, |snapshot| snapshot.memory));
         lockdown.seal_run(&view, Allowance { guest: limits.memory, payloads })?;
         let ready = Ready { version: VERSION, layers: lockdown.layers(), missing: lockdown.into_missing() };
         answer(host, FrameKind::Ready, &ready).map_err(host_gone)?;
         let prompt = grants.side_effects();
-        let (page, outbox) = (&*page, &outbox);
-        let connections = grants.connections.then(Vec::new);
+        let (page, outbox, inbox) = (&*page, &outbox, &*inbox);
         // An error is the end of the host; the end of this process follows.
         let _gone = match act {
-            None => serve::Server { runner: guest, page, outbox, limits, prompt, decoder, connections, gathered: 0 }
-                .serve(host),
+            None => serve::Server { runner: guest, page, outbox, limits, prompt, inbox, gathered: 0 }.serve(),
             Some(act) => {
-                let runner = Acting(act);
-                serve::Server { runner, page, outbox, limits, prompt, decoder, connections, gathered: 0 }.serve(host)
+                serve::Server { runner: Acting(act), page, outbox, limits, prompt, inbox, gathered: 0 }.serve()
             }
         };
         Ok(())

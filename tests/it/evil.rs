@@ -163,11 +163,17 @@ fn input(orders: &[&str]) -> (String, Vec<usize>) {
 /// Each order ends as `KIND`, `KIND:REASON` or `ok:VALUE`; all others are right.
 #[track_caller]
 fn each_costs_at_most_itself(processes: &str, lies: &[(&str, &str)]) {
+    each_costs_at_most_itself_with(&[], processes, lies);
+}
+
+/// The same with further options.
+#[track_caller]
+fn each_costs_at_most_itself_with(more: &[&str], processes: &str, lies: &[(&str, &str)]) {
     let orders: Vec<&str> = lies.iter().map(|(order, _)| *order).collect();
     let (items, places) = input(&orders);
     let den = Den::new("run", "");
     let options = ["--map", &items, "--output", "records", "-j", processes];
-    let ran = den.run(&[&options[..], &OPTIONS[..]].concat());
+    let ran = den.run(&[&options[..], &OPTIONS[..], more].concat());
     let lines: Vec<&str> = ran.out.lines().collect();
     assert_eq!(lines.len(), FILLERS + lies.len() * (FILLERS + 1), "{}", ran.err);
     let mut complaints = Vec::new();
@@ -246,6 +252,40 @@ fn answers_for_others_cost_their_item() {
             ("twice", "ok:1"),
             ("thrice", "ok:1"),
         ],
+    );
+}
+
+#[test]
+fn calls_of_shared_objects_that_are_none_cost_their_item() {
+    // What it did with the objects cannot be undone: it is not tried again.
+    const ONCE: &str = "worker-crashed:maybe-ran";
+    each_costs_at_most_itself_with(
+        &["--shared", "counter:c", "--shared", "event:e"],
+        "2",
+        &[
+            ("call-junk", ONCE),
+            ("call-empty", ONCE),
+            ("call-other-ticket", ONCE),
+            ("call-of-nothing", ONCE),
+            ("call-of-another-kind", ONCE),
+            ("call-twice", ONCE),
+            ("call-deaf", ONCE),
+            ("answer", ONCE),
+            ("note-junk", ONCE),
+            ("note-long", ONCE),
+            ("note-other-ticket", ONCE),
+            ("call-and-hang", "timeout"),
+            ("call-and-done", "ok:1"),
+            ("note-flood", "ok:1"),
+        ],
+    );
+}
+
+#[test]
+fn calls_without_a_grant_cost_their_item() {
+    each_costs_at_most_itself(
+        "2",
+        &[("call-of-nothing", PROTOCOL), ("call-twice", PROTOCOL), ("call-deaf", PROTOCOL), ("note-flood", "ok:1")],
     );
 }
 
@@ -418,6 +458,31 @@ fn a_run_with_lies_at_the_start_ends_with_its_code() {
     }
     let ran = Den::new("loud-layers", "").run(&["--map", "[1]", "--invoke", "loud-layers", "-j1", "-v"]);
     assert_eq!((ran.code, ran.out.as_str()), (Some(0), "[1]\n"), "{}", ran.err);
+}
+
+#[test]
+fn a_worker_that_lies_about_a_snapshot_ends_the_run() {
+    for (initializer, code) in [
+        ("other-ticket", 4),
+        ("no-report", 4),
+        ("no-module", 4),
+        ("nothing", 4),
+        ("endless", 4),
+        ("dies", 3),
+        ("mute", 3),
+    ] {
+        let den = Den(tempfile::tempdir().unwrap());
+        let wat = format!(
+            "(module (func (export \"{initializer}\")) (func (export \"run\") (param i32) (result i32) local.get 0))"
+        );
+        std::fs::write(den.0.path().join("guest.wat"), wat).unwrap();
+        let line = ["--initializer", initializer, "--map", "[1]", "--invoke", "run", "-j1", "--timeout", "1500ms"];
+        let bounds = ["--compile-timeout", "20s", "--memory", "16MiB", "--max-module", "1MiB"];
+        for _again in 0..2 {
+            let ran = den.run(&[&line[..], &bounds].concat());
+            assert_eq!((ran.code, ran.out.as_str()), (Some(code), ""), "{initializer}: {}", ran.err);
+        }
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::path::{Component, Path};
 use clap::Args;
 
 use super::heading;
-use crate::capabilities::{Access, Capabilities, DirGrant, NetGrant};
+use crate::capabilities::{Access, Capabilities, DirGrant, NetGrant, SharedGrant, check_shared};
 use crate::error::Error;
 use crate::escape;
 use crate::pool::resolve::resolve;
@@ -30,6 +30,13 @@ pub struct CapabilityArgs {
     /// Set a variable of the guest, or copy it from here (repeatable)
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = env)]
     pub env: Vec<(String, String)>,
+    /// Let tasks share an object by its name (repeatable)
+    ///
+    /// queue:NAME:ITEMS, lock:NAME, semaphore:NAME:PERMITS, counter:NAME,
+    /// event:NAME or kv:NAME; guests open them through wpool:pool and
+    /// wasi:keyvalue.
+    #[arg(long, value_name = "KIND:NAME[:N]", value_parser = shared, hide_short_help = true)]
+    pub shared: Vec<SharedGrant>,
     /// Virtual clocks and seeded randomness: the same run twice is the same
     #[arg(long, hide_short_help = true)]
     pub deterministic: bool,
@@ -72,6 +79,7 @@ impl CapabilityArgs {
             env.retain(|(other, _)| other != name);
             env.push((name.clone(), value.clone()));
         }
+        check_shared(&self.shared).map_err(Error::Usage)?;
         let mut capabilities = Capabilities {
             dirs,
             scratch: self.scratch.clone(),
@@ -79,6 +87,7 @@ impl CapabilityArgs {
             connections: false,
             env,
             deterministic: self.deterministic.then_some(self.seed),
+            shared: self.shared.clone(),
         };
         resolve(&mut capabilities)?;
         Ok(capabilities)
@@ -137,6 +146,10 @@ fn env(text: &str) -> Result<(String, String), String> {
         return Err("the name is missing; expected NAME or NAME=VALUE".to_owned());
     }
     Ok((name.to_owned(), value))
+}
+
+fn shared(text: &str) -> Result<SharedGrant, String> {
+    text.parse()
 }
 
 fn no_nul(text: &str) -> Result<(), String> {

@@ -99,6 +99,7 @@ impl EngineArgs {
             epochs: self.timeout_mode() == TimeoutMode::Trap,
             fuel: self.fuel.is_some(),
             stack: self.stack,
+            instrument: false,
         }
     }
 

@@ -6,10 +6,13 @@ use std::str::FromStr;
 use clap::{Args, ValueEnum};
 
 use super::heading;
+use crate::capabilities::Capabilities;
 use crate::cli::input::{ExtraColumns, Format, Only};
 use crate::cli::journal::Resume;
 use crate::cli::output::{OnFailure, OutFormat, ShowOutput};
 use crate::error::Error;
+use crate::limits::Limits;
+use crate::pool::initialise::Initialisation;
 use crate::wire::message::{Abi, BytesAs, ItemAs, ResultAs, Spread};
 
 /// Where items come from and how they reach the function; exactly one.
@@ -121,6 +124,56 @@ pub struct FunctionArgs {
     /// Make unknown imported functions trap when called
     #[arg(long, hide_short_help = true)]
     pub stub_imports: bool,
+}
+
+/// What is called before any item.
+#[derive(Debug, Default, Args)]
+#[command(next_help_heading = heading::FUNCTION)]
+pub struct InitializerArgs {
+    /// Call FUNC before any item; items find what it left in memory
+    ///
+    /// JSON is its argument, or an array of several. It is called once for the run, and every item starts from a
+    /// snapshot of the module; under --isolation reuse it is called once in each worker. It has the limits and grants of
+    /// an item. If it fails nothing runs.
+    #[arg(long, value_name = "FUNC[=JSON]", value_parser = initializer, hide_short_help = true)]
+    pub initializer: Option<FunctionCall>,
+}
+
+/// `--initializer`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionCall {
+    /// The function.
+    pub function: String,
+    /// Its arguments as JSON text.
+    pub args: Option<String>,
+}
+
+impl InitializerArgs {
+    /// What is to be called, under these limits and grants.
+    #[must_use]
+    pub fn initialisation(
+        &self,
+        limits: &Limits,
+        capabilities: &Capabilities,
+        stub_imports: bool,
+    ) -> Option<Initialisation> {
+        let FunctionCall { function, args } = self.initializer.clone()?;
+        let (limits, capabilities) = (limits.clone(), capabilities.clone());
+        Some(Initialisation { function, args, limits, capabilities, stub_imports })
+    }
+}
+
+fn initializer(text: &str) -> Result<FunctionCall, String> {
+    let (function, json) = text.split_once('=').map_or((text, None), |(name, json)| (name, Some(json)));
+    if function.is_empty() {
+        return Err("the function's name is missing; expected FUNC or FUNC=JSON".to_owned());
+    }
+    if let Some(json) = json {
+        serde_json::from_str::<serde::de::IgnoredAny>(json).map_err(|error| {
+            format!("the arguments of {function} are no JSON: {error} (a string needs quotes: {function}='\"text\"')")
+        })?;
+    }
+    Ok(FunctionCall { function: function.to_owned(), args: json.map(|json| json.trim().to_owned()) })
 }
 
 /// `--abi`.

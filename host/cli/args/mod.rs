@@ -13,7 +13,7 @@ use clap_complete::Shell;
 
 use caps::CapabilityArgs;
 use engine::EngineArgs;
-use io::{FunctionArgs, InputArgs, ModeArgs, OutputArgs};
+use io::{FunctionArgs, InitializerArgs, InputArgs, ModeArgs, OutputArgs};
 use limits::{LimitArgs, PoolArgs};
 
 /// Headings of the long help.
@@ -58,7 +58,7 @@ pub enum Command {
     /// Show what MODULE exports and needs
     Inspect(InspectArgs),
     /// Compile MODULE into the cache, so that runs start at once
-    Compile(CompileArgs),
+    Compile(Box<CompileArgs>),
     /// Show what this system gives: the sandbox layer by layer, limits, cache
     Doctor(DoctorArgs),
     /// Write man pages or shell completions
@@ -88,6 +88,9 @@ pub struct RunArgs {
     /// What is called.
     #[command(flatten)]
     pub function: FunctionArgs,
+    /// What is called before.
+    #[command(flatten)]
+    pub initializer: InitializerArgs,
     /// How input is read.
     #[command(flatten)]
     pub input: InputArgs,
@@ -129,10 +132,24 @@ pub struct InspectArgs {
 
 /// `wpool compile`.
 #[derive(Debug, Args)]
-#[command(after_help = "Give the options of the runs to come that shape code: -W, --stack, --fuel, --timeout-mode.")]
+#[command(after_help = "\
+Give the options of the runs to come that shape code: -W, --stack, --fuel, --timeout-mode; with --initializer also
+its limits and grants, of which --memory, --env and --deterministic shape what it leaves.")]
 pub struct CompileArgs {
     /// A WebAssembly module, component or .wat text
     pub module: PathBuf,
+    /// What is called before it is kept.
+    #[command(flatten)]
+    pub initializer: InitializerArgs,
+    /// Make unknown imported functions trap when called
+    #[arg(long, requires = "initializer", hide_short_help = true)]
+    pub stub_imports: bool,
+    /// What the initializer may use.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+    /// What the initializer may reach.
+    #[command(flatten)]
+    pub capabilities: CapabilityArgs,
     /// How the module is compiled.
     #[command(flatten)]
     pub engine: EngineArgs,

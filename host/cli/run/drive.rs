@@ -13,6 +13,7 @@ use crate::cli::output::{Failed, FailurePrinter, ShowOutput, WriteError, Writer}
 use crate::cli::prepare::Talk;
 use crate::cli::printer::{Printer, Volume};
 use crate::cli::progress::{Counts, Progress};
+use crate::cli::run::notes::Steps;
 use crate::cli::signals::{Listener, Urgency};
 use crate::cli::stats::Stats;
 use crate::error::Error;
@@ -68,6 +69,8 @@ pub struct Drive<'a> {
     pub gate: Gate,
     /// Number of items, where that is known.
     pub total: Option<u64>,
+    /// What running tasks say of themselves.
+    pub steps: Steps,
 }
 
 /// Where outcomes go.
@@ -298,7 +301,12 @@ impl Loop<'_> {
             self.drive.deadline = None;
         }
         let stats = &self.drive.run;
-        self.progress.tick(Counts { done: stats.items(), failed: stats.failed(), total: self.drive.total });
+        self.progress.tick(Counts {
+            done: stats.items(),
+            failed: stats.failed(),
+            total: self.drive.total,
+            step: self.drive.steps.latest(),
+        });
     }
 }
 

@@ -21,6 +21,10 @@ pub fn text(plan: &Plan<'_>, spec: &TaskSpec, workers: &Workers, layers: &[Strin
     row("module", format!("{} ({})", name(module.name()), show_size(module.size())));
     let abi = spec.targets.first().map_or("", |target| target.abi.as_str());
     row("function", format!("{} ({abi})", shown(spec)));
+    if let Some(initializer) = &spec.initializer {
+        let how = if spec.initialises() { "in each worker" } else { "once, before all" };
+        row("initializer", format!("{} ({}, {how})", name(&initializer.path()), initializer.target.abi.as_str()));
+    }
     row("workers", workers.count.to_string());
     row("sandbox", plan.sandbox().to_owned());
     row("layers", name(&layers.join(", ")));
@@ -65,6 +69,9 @@ pub fn text(plan: &Plan<'_>, spec: &TaskSpec, workers: &Workers, layers: &[Strin
     }
     for (key, _) in &grants.env {
         row("env", name(key));
+    }
+    for grant in &grants.shared {
+        row("shared", grant.to_string());
     }
     if let Some(seed) = grants.deterministic {
         row("deterministic", format!("seed {seed}"));

@@ -4,6 +4,7 @@
 mod drive;
 mod dry;
 mod listen;
+mod notes;
 mod patterns;
 mod plan;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use self::drive::{Drive, End, Outlets};
+use self::notes::Steps;
 use self::plan::{Items, Plan};
 use super::args::RunArgs;
 use super::args::io::StatsFormat;
@@ -23,12 +25,14 @@ use super::signals::Listener;
 use super::stats::{Compile, Stats, Workers};
 use crate::error::Error;
 use crate::escape;
+use crate::limits::Isolation;
 use crate::pool::Rest;
 use crate::pool::compile::Artifact;
 use crate::pool::probe;
 use crate::pool::resources::open_all_files;
 use crate::pool::suspend;
-use crate::pool::{MapOptions, Pool, Work};
+use crate::pool::{MapOptions, Pool, PoolOptions, Work};
+use crate::wire::message::TaskSpec;
 
 /// Exit code of a run with failed items.
 const FAILED: u8 = 1;
@@ -43,13 +47,15 @@ struct Run<'a> {
     /// On the clock of [`suspend::now`].
     started: Duration,
     stats: Stats,
+    /// What running tasks say of themselves.
+    steps: Steps,
 }
 
 /// Runs the command; gives its exit code.
 #[must_use]
 pub fn run(args: &RunArgs) -> u8 {
     let talk = Talk::new(&args.messages);
-    let mut run = Run { args, talk, started: suspend::now(), stats: Stats::new() };
+    let mut run = Run { args, talk, started: suspend::now(), stats: Stats::new(), steps: Steps::default() };
     let listener = match Listener::start(args.pool.grace) {
         Ok(listener) => Some(listener),
         Err(error) => {
@@ -83,20 +89,24 @@ impl Run<'_> {
             self.talk.printer.note(&format!("listening at {}", escape::name(&acceptor.address())));
         }
         let stop = listener.map(Listener::stop).unwrap_or_default();
-        let (module, artifact) = artifact(&self.args.module, &self.args.engine, stop, &self.talk)?;
+        let (module, artifact) = artifact(&self.args.module, &self.args.engine, plan.snapshot(), stop, &self.talk)?;
         self.stats.compile = Some(Compile::from(&artifact));
-        let target = plan.target(&artifact.description)?;
+        let initializer = plan.initializer(&artifact.description)?;
+        let target = plan.target(&artifact.description, initializer.as_ref())?;
         plan.check_placeholders(&items, &artifact.description, &target)?;
         plan.check_columns(&items, &artifact.description, &target)?;
         let workers = plan.workers();
         if let Some(note) = &workers.note {
             self.talk.printer.note(note);
         }
-        let spec = plan.spec(&module, target);
+        let spec = plan.spec(&module, target, initializer);
         if self.args.output.dry_run {
-            let work = Work { artifact: artifact.file, description: artifact.description, spec };
+            // A worker that would call the initializer itself looks at its arguments.
+            let isolation = if spec.initializer.is_some() { Isolation::Reuse } else { spec.isolation };
+            let probed = TaskSpec { isolation, ..spec.clone() };
+            let work = Work { artifact: artifact.file, description: artifact.description, spec: probed };
             let layers = probe::layers(&work, &plan.pool(workers.count))?;
-            let text = dry::text(&plan, &work.spec, &workers, &layers, &module);
+            let text = dry::text(&plan, &spec, &workers, &layers, &module);
             printer::document(text.as_bytes()).map_err(Error::io("cannot write to standard output"))?;
             return Ok(0);
         }
@@ -116,7 +126,9 @@ impl Run<'_> {
         if let Some(listener) = listener {
             listener.work();
         }
-        let pool = Pool::start(Work { artifact: file, description, spec }, plan.pool(workers.count))?;
+        let hears = Some(notes::listener(&self.talk.printer, &self.steps));
+        let options = PoolOptions { listener: hears, ..plan.pool(workers.count) };
+        let pool = Pool::start(Work { artifact: file, description, spec }, options)?;
         let end = self.feed(&plan, (items, names), &pool, outlets, listener);
         if let Some(why) = pool.scarcity() {
             self.talk.printer.warning(&format!("fewer workers than {}: {}", workers.count, escape::name(why)));
@@ -176,6 +188,7 @@ impl Run<'_> {
             listener,
             gate,
             total,
+            steps: self.steps.clone(),
         };
         let end = drive.outcomes(outcomes, outlets, status.as_deref());
         if let Some(status) = &status {

@@ -20,9 +20,10 @@ use crate::cli::output::{Failed, OnFailure, Options, OutFormat, RunNames, Target
 use crate::describe::{Description, Function};
 use crate::error::Error;
 use crate::escape;
-use crate::limits::{Limits, SandboxMode};
+use crate::limits::{Isolation, Limits, SandboxMode};
 use crate::outcome::Tag;
 use crate::placeholder::Template;
+use crate::pool::initialise::Initialisation;
 use crate::pool::item::{Body, Item};
 use crate::pool::listen::Acceptor;
 use crate::pool::module::Module;
@@ -30,7 +31,7 @@ use crate::pool::resources::{Machine, Workers};
 use crate::pool::target::{Choice, choose};
 use crate::pool::{Chunksize, PoolOptions, Rest};
 use crate::value::ty::{Field, Ty};
-use crate::wire::message::{Abi, Encode, ItemForm, ResultAs, Target, TaskSpec};
+use crate::wire::message::{Abi, Encode, Initializer, ItemForm, ResultAs, Target, TaskSpec};
 
 /// Options that were understood.
 #[derive(Debug)]
@@ -42,6 +43,8 @@ pub struct Plan<'a> {
     pub limits: Limits,
     /// Grants of every task.
     pub capabilities: Capabilities,
+    /// What is called before any task.
+    pub initialisation: Option<Initialisation>,
     out: OutTarget,
 }
 
@@ -79,7 +82,9 @@ impl<'a> Plan<'a> {
         }
         let mut capabilities = args.capabilities.capabilities()?;
         capabilities.connections = mode == Mode::Listen;
-        Ok(Self { args, mode, source, limits: args.engine.complete(args.limits.limits()), capabilities, out })
+        let limits = args.engine.complete(args.limits.limits());
+        let initialisation = args.initializer.initialisation(&limits, &capabilities, args.function.stub_imports);
+        Ok(Self { args, mode, source, limits, capabilities, initialisation, out })
     }
 
     /// Opens the input. A JSON file's syntax is checked as a whole.
@@ -164,14 +169,15 @@ impl<'a> Plan<'a> {
         Failed::open(path, names(module, spec), form).map(Some)
     }
 
-    /// Chooses the function.
+    /// Chooses the function; not the initializer, unless that is named.
     ///
     /// # Errors
     /// [`Error::Module`]; [`Error::Usage`] for arguments that it cannot take.
-    pub fn target(&self, description: &Description) -> Result<Target, Error> {
+    pub fn target(&self, description: &Description, initializer: Option<&Initializer>) -> Result<Target, Error> {
         let function = &self.args.function;
+        let rest = initializer.map(|initializer| Initialisation::without(description, initializer));
         let target = choose(
-            description,
+            rest.as_ref().unwrap_or(description),
             &Choice {
                 invoke: function.invoke.as_deref(),
                 abi: if self.mode == Mode::Listen { function.abi.0.or(Some(Abi::Command)) } else { function.abi.0 },
@@ -187,7 +193,25 @@ impl<'a> Plan<'a> {
         if target.abi != Abi::Command && !self.args.guest.is_empty() {
             return Err(Error::Usage("arguments after -- are for commands; this function takes items only".to_owned()));
         }
+        if let Some(initialisation) = &self.initialisation {
+            initialisation.check(self.args.pool.isolation, std::slice::from_ref(&target))?;
+        }
         Ok(target)
+    }
+
+    /// The call that a snapshot is to be taken after; a dry run takes none.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<&Initialisation> {
+        let taken = self.args.pool.isolation != Isolation::Reuse && !self.args.output.dry_run;
+        self.initialisation.as_ref().filter(|_| taken)
+    }
+
+    /// Chooses the initializer.
+    ///
+    /// # Errors
+    /// As [`Initialisation::choose`].
+    pub fn initializer(&self, description: &Description) -> Result<Option<Initializer>, Error> {
+        self.initialisation.as_ref().map(|initialisation| initialisation.choose(description)).transpose()
     }
 
     /// Refuses placeholders that nothing will ever be put in for.
@@ -250,7 +274,7 @@ impl<'a> Plan<'a> {
 
     /// How tasks are called.
     #[must_use]
-    pub fn spec(&self, module: &Module, target: Target) -> TaskSpec {
+    pub fn spec(&self, module: &Module, target: Target, initializer: Option<Initializer>) -> TaskSpec {
         let function = &self.args.function;
         let exact = Options { target: self.out.clone(), ..Options::new(self.out_format(None)) }.requires_exact();
         TaskSpec {
@@ -269,6 +293,7 @@ impl<'a> Plan<'a> {
             bytes: function.bytes,
             encode: if exact { Encode::Exact } else { Encode::Json },
             extra_fields_ignored: self.args.input.extra_fields == ExtraColumns::Ignore,
+            initializer,
         }
     }
 

@@ -60,7 +60,7 @@ fn arguments_are_for_commands_only() {
     let function = Function { interface: None, name: "f".into(), ty: unary(Ty::U8), hidden: false };
     let description = Description { functions: vec![function], shape: Shape::Component, ..Description::default() };
     let args = args(&["--map", "[1]", "--", "x"]);
-    let error = Plan::new(&args).unwrap().target(&description).unwrap_err();
+    let error = Plan::new(&args).unwrap().target(&description, None).unwrap_err();
     assert_eq!(error.exit_code(), 2);
 }
 
@@ -81,7 +81,7 @@ fn a_header_is_compared_with_the_record() {
         let items = plan.open().unwrap();
         let function = Function { interface: None, name: "f".into(), ty: unary(ty), hidden: false };
         let description = Description { functions: vec![function], shape: Shape::Component, ..Description::default() };
-        let target = plan.target(&description).unwrap();
+        let target = plan.target(&description, None).unwrap();
         plan.check_columns(&items, &description, &target)
     };
     assert!(check(record(&["name", "colour"]), &[]).is_ok());

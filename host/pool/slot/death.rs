@@ -1,8 +1,6 @@
 //! Supervision: items over their time, items that keep others waiting, and
 //! who is to blame when a worker dies.
 
-#![expect(unsafe_code, reason = "another process's processor clock has no safe form")]
-
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -47,6 +45,12 @@ const LAST_REPLIES: Duration = Duration::from_millis(500);
 /// How often an item may come back, first in a worker, as if it had not been
 /// run: more often than that it is what makes workers say so.
 const STRAYS: u32 = 4;
+
+/// What an item did that is thought to end workers, in words.
+const TWICE: &str = "twice while it ran this item";
+
+/// The same where nothing proves that it ran.
+const OFTEN_NEXT: &str = "4 times while this item was next";
 
 /// Slack, beside a second timeout, for workers that run one item after another
 /// and have not answered the first.
@@ -111,11 +115,17 @@ impl Slot {
         if cause != Some(Cause::Protocol) {
             seat = match self.last_replies(seat, &mut batch) {
                 Some(seat) => seat,
-                None => return,
+                None => {
+                    batch.deliver();
+                    self.tell();
+                    return;
+                }
             };
         }
         seat.process.kill();
         let (ended, words) = seat.process.reap();
+        // Before anyone hears of it: what a dead task held is free.
+        seat.session.end();
         self.shared.counts.died.fetch_add(1, Ordering::Relaxed);
         self.shared.counts.add_cpu(ended.cpu.saturating_sub(seat.cpu));
         // A death with an item running ends, at worst, as that item's outcome.
@@ -173,7 +183,7 @@ impl Slot {
         for (ticket, mut task) in tasks {
             let started = ticket <= running;
             task.attempts += u32::from(started);
-            if ticket == blamed || started && task.attempts >= STARTS {
+            if ticket == blamed || started && task.attempts >= STARTS || task.job.once {
                 match self.blame(&mut task, cause, ended) {
                     Some(failure) if !self.shared.retries(failure.kind, &task) => {
                         let usage = usage(seat, ended, &self.shared.spec.limits, now);
@@ -223,8 +233,12 @@ impl Slot {
                 if self.shared.side_effects && !violation {
                     return Some(maybe_ran(ended));
                 }
+                if task.job.once {
+                    return Some(crashed(cause, ended, violation, "while it had this item"));
+                }
+                let how = if task.deaths < DEATHS { OFTEN_NEXT } else { TWICE };
                 (violation || task.deaths >= DEATHS || task.attempts >= STARTS || task.strays >= STRAYS)
-                    .then(|| crashed(cause, ended, violation, task.deaths < DEATHS))
+                    .then(|| crashed(cause, ended, violation, how))
             }
         }
     }
@@ -257,9 +271,19 @@ impl Slot {
 /// When the item that runs, or would, is killed: by the pool's limit or by its
 /// job's shorter one.
 pub(super) fn killed_after(seat: &Seat, shared: &Shared) -> Option<Duration> {
+    shortest(shared.spec.limits.killed_after(), jobs_timeout(seat))
+}
+
+/// How long the item that runs may.
+pub(super) fn limit_of(seat: &Seat, shared: &Shared) -> Option<Duration> {
+    shortest(shared.spec.limits.timeout, jobs_timeout(seat))
+}
+
+/// The limit of the call that the running item, or the next one, is of.
+fn jobs_timeout(seat: &Seat) -> Option<Duration> {
     let running = seat.flight.job(seat.watch.ticket());
     let job = running.or_else(|| seat.flight.loads().next().map(Load::job));
-    shortest(shared.spec.limits.killed_after(), job.and_then(|job| job.timeout))
+    job.and_then(|job| job.timeout)
 }
 
 fn shortest(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
@@ -294,26 +318,10 @@ fn overdue(seat: &Seat, shared: &Shared, now: u64) -> Option<Cause> {
         }
     }
     let limit = limits.cpu_timeout?;
-    let used = cpu_clock(seat.process.pid())?.saturating_sub(seat.cpu);
+    let used = seat.process.cpu()?.saturating_sub(seat.cpu);
     // Tasks that were not reported yet share the clock: it is looked at only
     // while a single item has run for as long as the limit.
     (ticket != 0 && used >= limit && seat.watch.running_ns(now) >= limit.as_nanos() as u64).then_some(Cause::CpuTimeout)
-}
-
-/// Processor time of a process so far.
-fn cpu_clock(pid: i32) -> Option<Duration> {
-    let mut clock = 0;
-    // SAFETY: the pointer is to a live local of the right type. rustix does
-    // not offer the clock of another process.
-    if unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) } != 0 {
-        return None;
-    }
-    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: as above.
-    if unsafe { libc::clock_gettime(clock, &raw mut time) } != 0 {
-        return None;
-    }
-    Some(Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32))
 }
 
 fn usage(seat: &Seat, ended: &Ended, limits: &Limits, now: u64) -> Usage {
@@ -328,7 +336,7 @@ fn usage(seat: &Seat, ended: &Ended, limits: &Limits, now: u64) -> Usage {
 /// Notes that an item came back; its failure, where that was too often.
 pub(super) fn stray(task: &mut Task) -> Option<Failure> {
     task.strays += 1;
-    (task.strays >= STRAYS).then(|| crashed(Some(Cause::Protocol), &Ended::default(), false, true))
+    (task.strays >= STRAYS).then(|| crashed(Some(Cause::Protocol), &Ended::default(), false, OFTEN_NEXT))
 }
 
 fn timeout(limit: Duration, name: &str, flag: &str) -> Failure {
@@ -348,12 +356,7 @@ fn maybe_ran(ended: &Ended) -> Failure {
     })
 }
 
-fn crashed(cause: Option<Cause>, ended: &Ended, violation: bool, unproven: bool) -> Failure {
-    let how = if unproven {
-        format!("{STRAYS} times while this item was next")
-    } else {
-        "twice while it ran this item".to_owned()
-    };
+fn crashed(cause: Option<Cause>, ended: &Ended, violation: bool, how: &str) -> Failure {
     let message = match (cause, ended.signal, ended.code) {
         (Some(_), ..) => "the worker broke the protocol while it ran this item".to_owned(),
         (None, ..) if violation => "the worker made a system call that its sandbox forbids".to_owned(),

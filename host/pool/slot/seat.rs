@@ -1,21 +1,24 @@
 //! One worker in a slot: its process, socket, shared page and the items in it.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
 use crate::error::Told;
 use crate::error::is_scarcity;
 use crate::pool::Shared;
+use crate::pool::call::{Call, NotCalled};
 use crate::pool::credit::Credit;
 use crate::pool::link::Link;
 use crate::pool::load::Load;
+use crate::pool::objects::Session;
 use crate::pool::process::{Ended, Process};
 use crate::pool::scratch::ScratchDir;
 use crate::pool::slot::flight::Flight;
 use crate::pool::slot::watch::{Watch, now_ns};
-use crate::wire::frame::{FrameKind, VERSION};
+use crate::wire::frame::{FrameKind, INITIALIZER_TICKET, VERSION};
 use crate::wire::message::{Ready, Refusal, RefusalCause, RunSetup, Setup};
 use crate::wire::page::Page;
 
@@ -30,6 +33,10 @@ pub(super) struct Seat {
     pub(super) page: Page,
     pub(super) flight: Flight,
     pub(super) watch: Watch,
+    /// What its running task has to do with shared objects.
+    pub(super) session: Session,
+    /// A call was answered, and the worker has not called again.
+    pub(super) answered: bool,
     pub(super) credit: Credit,
     /// Items given to it in its life.
     pub(super) given: u64,
@@ -52,6 +59,8 @@ pub(super) enum NoWorker {
     Died(String),
     /// The system has no more to give: one worker less may have to do.
     Scarce(String),
+    /// The pool ended meanwhile.
+    Unwanted,
 }
 
 impl NoWorker {
@@ -66,7 +75,7 @@ impl NoWorker {
 
 impl Seat {
     /// Starts a worker and waits until it takes tasks.
-    pub(super) fn start(shared: &Shared, slot: u32) -> Result<Self, NoWorker> {
+    pub(super) fn start(shared: &Shared, slot: u32, waker: &Arc<OwnedFd>) -> Result<Self, NoWorker> {
         let (page, page_file) =
             Page::create(shared.spec.limits.max_captured).map_err(NoWorker::without("cannot make shared memory"))?;
         let scratch = scratch(shared).map_err(NoWorker::without("cannot make a scratch directory"))?;
@@ -95,6 +104,7 @@ impl Seat {
             Ok(Some((head, payload))) if head.kind == FrameKind::Refused => return Err(refused(&payload)),
             other => return Err(NoWorker::Died(last_words(&mut process, other.err()))),
         }
+        let cpu = initialise(&mut process, &page, shared)?;
         process.set_nonblocking().map_err(NoWorker::without("cannot set up a worker's socket"))?;
         let link = Link::new(process.take_decoder(), shared.frame_limit());
         let born = now_ns();
@@ -102,12 +112,14 @@ impl Seat {
             process,
             link,
             page,
-            flight: Flight::default(),
+            flight: Flight::after(if shared.spec.initialises() { INITIALIZER_TICKET } else { 0 }),
             watch: Watch::new(born),
+            session: Session::new(Arc::clone(&shared.objects), Arc::clone(waker)),
+            answered: false,
             credit: Credit::new(shared.credit()),
             given: 0,
             done: 0,
-            cpu: Duration::ZERO,
+            cpu,
             born,
             _scratch: scratch,
         })
@@ -141,6 +153,26 @@ impl Seat {
 fn scratch(shared: &Shared) -> io::Result<Option<ScratchDir>> {
     let wanted = shared.spec.capabilities.scratch.is_some();
     wanted.then(ScratchDir::make).transpose()
+}
+
+/// Has the worker call the initializer, where each one does; the processor time
+/// that it has used then.
+fn initialise(process: &mut Process, page: &Page, shared: &Shared) -> Result<Duration, NoWorker> {
+    let spec = &shared.spec;
+    let Some(initializer) = spec.initializer.as_ref().filter(|_| spec.initialises()) else {
+        return Ok(Duration::ZERO);
+    };
+    let call = Call { initializer, limits: &spec.limits, answer: shared.frame_limit() };
+    match call.make(process, page, &mut |_elapsed| !shared.is_terminated()) {
+        Ok(()) => {
+            let cpu = process.cpu().unwrap_or_default();
+            shared.counts.add_cpu(cpu);
+            Ok(cpu)
+        }
+        Err(NotCalled::Failed(error)) => Err(NoWorker::Refused(Error::Initializer(error))),
+        Err(NotCalled::Unwanted) => Err(NoWorker::Unwanted),
+        Err(NotCalled::Died(error)) => Err(NoWorker::Died(last_words(process, error))),
+    }
 }
 
 fn check_ready(payload: &[u8]) -> Result<Ready, NoWorker> {

@@ -74,6 +74,14 @@ impl CoreCall {
         Ok(Self { func, plan, results: ty.results })
     }
 
+    /// Whether these arguments fit.
+    ///
+    /// # Errors
+    /// What does not.
+    pub fn check(&self, args: &[u8]) -> Result<(), Failure> {
+        self.plan.arguments(args, ItemForm::Json).map(drop).map_err(bad_input)
+    }
+
     /// Calls the function with what an item gives.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! How items become calls and calls become values.
 
 use super::{Bench, command, core, exact, load, must_load, program, refusal, spec};
-use crate::limits::Isolation;
+use crate::limits::{Isolation, Tighter};
 use crate::outcome::{Form, JsonText, Kind};
 use crate::runtime::TaskInput;
 use crate::wire::message::{Abi, Encode, ItemAs, ItemForm, ResultAs, Spread, TaskSpec};
@@ -260,7 +260,15 @@ fn files_keep_their_contents_on_stdin_beside_their_path() {
     let mut bench: Bench = must_load(&cat(), task);
     let run = |bench: &mut Bench, path| {
         let mut out = Vec::new();
-        let input = TaskInput { function: 0, index: 0, item: b"contents", form: ItemForm::Raw, path };
+        let input = TaskInput {
+            function: 0,
+            index: 0,
+            attempt: 1,
+            item: b"contents",
+            form: ItemForm::Raw,
+            path,
+            tighter: Tighter::default(),
+        };
         bench.guest.run(&input, &mut out).result.expect("a value");
         String::from_utf8(out).expect("text")
     };

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::describe::Description;
-use crate::limits::{CompileLimits, Limits, SandboxMode};
+use crate::limits::{CompileLimits, Limits, SandboxMode, Tighter};
 use crate::outcome::{Failure, Form, Kind};
 use crate::runtime::{Guest, Report, TaskInput, compile, threads};
 use crate::wire::message::{Abi, CompileSetup, Encode, ItemAs, ItemForm, Refusal, RunSetup, Spread, Target, TaskSpec};
@@ -35,6 +35,7 @@ pub fn spec(abi: Abi, name: &str) -> TaskSpec {
         bytes: crate::wire::message::BytesAs::Array,
         encode: Encode::Json,
         extra_fields_ignored: false,
+        initializer: None,
     }
 }
 
@@ -48,6 +49,7 @@ pub fn compile_setup(task: &TaskSpec) -> CompileSetup {
         epochs: threads::epoch_timeout(&task.limits).is_some(),
         fuel: task.limits.fuel.is_some(),
         stack: task.limits.stack,
+        instrument: false,
     }
 }
 
@@ -83,7 +85,7 @@ impl Bench {
     pub fn report(&mut self, item: &[u8], form: ItemForm, index: u64) -> (Report, Vec<u8>) {
         assert!(self.page.start(1, 0));
         let mut out = Vec::new();
-        let task = TaskInput { function: 0, index, item, form, path: None };
+        let task = TaskInput { function: 0, index, attempt: 1, item, form, path: None, tighter: Tighter::default() };
         let report = self.guest.run(&task, &mut out);
         self.page.finish();
         (report, out)

@@ -7,6 +7,7 @@ mod components;
 mod edges;
 mod execution;
 mod host;
+mod initializers;
 mod interfaces;
 mod modules;
 mod random;

@@ -100,6 +100,11 @@ const ROWS: &[(&str, &str, &[&str])] = &[
         "state of an earlier task",
         &["each_task_starts_clean", "memory_and_tables_start_clean_in_fresh_instances"],
     ),
+    (
+        "B13",
+        "hostile initializer",
+        &["initializers_that_run_wild_end_the_start", "a_worker_that_lies_about_a_snapshot_ends_the_run"],
+    ),
     ("C01", "an hour's sleep", &["sleeping_is_no_way_around_the_clock", "components_cannot_sleep_around_the_clock"]),
     (
         "C02",
@@ -287,18 +292,6 @@ const ROWS: &[(&str, &str, &[&str])] = &[
     ),
 ];
 
-/// The text of all sources below a folder.
-fn sources(folder: &std::path::Path, all: &mut String) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, all);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            all.push_str(&std::fs::read_to_string(path).unwrap());
-        }
-    }
-}
-
 /// How many attacks there are at least, each a run of the command.
 const ATTACKS: usize = 400;
 
@@ -322,6 +315,7 @@ fn the_suite_does_not_shrink() {
         super::execution::recursion(),
         super::execution::sums(),
         super::execution::traps(),
+        super::initializers::wild(),
         super::interfaces::calls(),
         super::interfaces::streams(),
         super::interfaces::waits(),
@@ -368,8 +362,8 @@ fn the_suite_does_not_shrink() {
 fn each_attack_of_the_table_has_its_tests() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut all = String::new();
-    sources(&root.join("host"), &mut all);
-    sources(&root.join("tests"), &mut all);
+    crate::support::sources(&root.join("host"), &mut all);
+    crate::support::sources(&root.join("tests"), &mut all);
     for (id, attack, tests) in ROWS {
         assert!(!tests.is_empty(), "{id}: {attack}");
         for test in *tests {

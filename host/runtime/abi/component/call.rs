@@ -139,6 +139,16 @@ impl FunctionCall {
         Ok(Self { export, plan, params, result, typed, writer })
     }
 
+    /// Whether these arguments fit.
+    ///
+    /// # Errors
+    /// What does not.
+    pub fn check(&self, args: &[u8]) -> Result<(), Failure> {
+        let values = self.plan.arguments(args, ItemForm::Json).map_err(bad_input)?;
+        let mut params = values.into_iter().zip(&self.params);
+        params.try_for_each(|(value, ty)| to_val(value, ty).map(drop)).map_err(bad_input)
+    }
+
     /// Calls the function with what an item gives; the value is appended to
     /// `out`.
     ///

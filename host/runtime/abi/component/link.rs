@@ -1,6 +1,8 @@
 //! Links components: WASI 0.2's command-line world, sleeps that follow a
 //! virtual clock, and traps for imports that nothing answers.
 
+use std::sync::Arc;
+
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceTable, ResourceType};
@@ -10,8 +12,9 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait}
 
 use crate::describe::Grant;
 use crate::runtime::abi::component::files::{self, Budget};
-use crate::runtime::abi::component::sockets;
+use crate::runtime::abi::component::{keyvalue, objects, sockets};
 use crate::runtime::describe_component::grant;
+use crate::runtime::desk::Desk;
 use crate::runtime::deterministic::VirtualClock;
 use crate::runtime::net::Door;
 use crate::runtime::state::State;
@@ -51,9 +54,21 @@ impl Wasi {
         let door = recipe.grants.door();
         Self { recipe: Some(recipe), made: None, budget: Budget::new(max_write), door }
     }
+
+    /// Where calls of the pool go.
+    pub(super) fn desk(&self) -> Option<Arc<Desk>> {
+        self.recipe.as_ref().map(|recipe| Arc::clone(recipe.grants.desk()))
+    }
 }
 
 impl State<Wasi> {
+    /// Whether the guest holds handles (files, streams, pollables) that no
+    /// snapshot would have.
+    #[must_use]
+    pub fn holds_handles(&self) -> bool {
+        self.wasi.made.as_ref().is_some_and(|made| !made.table.is_empty())
+    }
+
     /// The context; one that grants nothing where there is no recipe.
     fn made(&mut self) -> &mut Made {
         self.wasi.made.get_or_insert_with(|| {
@@ -77,11 +92,16 @@ impl WasiView for ComponentState {
     }
 }
 
-/// Whether a component imports anything of WASI.
+/// Whether a component imports anything that is answered here.
 #[must_use]
 pub fn imports_wasi(component: &Component) -> bool {
     let ty = component.component_type();
     ty.imports(component.engine()).any(|(name, _)| grant(name) != Grant::Unknown)
+}
+
+fn imports(component: &Component, prefix: &str) -> bool {
+    let ty = component.component_type();
+    ty.imports(component.engine()).any(|(name, _)| name.starts_with(prefix))
 }
 
 /// A linker with everything that `component` may import.
@@ -111,6 +131,12 @@ pub fn linker(component: &Component, grants: &Grants, setup: &RunSetup) -> Resul
             sleep_virtually(&mut linker).map_err(unlinkable)?;
         }
         linker.allow_shadowing(false);
+    }
+    if imports(component, "wpool:pool/") {
+        objects::add(&mut linker).map_err(unlinkable)?;
+    }
+    if imports(component, "wasi:keyvalue/") {
+        keyvalue::add(&mut linker).map_err(unlinkable)?;
     }
     answer_unknown(&mut linker, component, setup.task.stub_imports)?;
     Ok(linker)

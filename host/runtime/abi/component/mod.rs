@@ -7,7 +7,9 @@ mod blob;
 mod call;
 mod files;
 mod flat;
+mod keyvalue;
 mod link;
+mod objects;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -33,15 +35,18 @@ use crate::runtime::console::Console;
 use crate::runtime::describe_component::is_run;
 use crate::runtime::engine::refused;
 use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
+use crate::runtime::snapshot;
 use crate::runtime::state::{Room, State};
 use crate::runtime::threads;
 use crate::runtime::trap::{self, HostStop, Phase};
 use crate::runtime::wasi::{Grants, Recipe};
-use crate::wire::message::{Abi, Refusal, RunSetup, Target};
+use crate::wire::message::{Abi, Initializer, Refusal, RunSetup, Target};
 use crate::wire::page::Page;
 
 /// What a host call may move beyond an item or a result, in bytes.
 const HOSTCALL_SLACK: u64 = MIB;
+/// Steps of the ticker that never pass.
+const FOREVER: u64 = 1 << 40;
 /// Most resources that a component and its host share at once.
 const MAX_COMPONENT_HANDLES: usize = 1024;
 
@@ -49,6 +54,8 @@ const MAX_COMPONENT_HANDLES: usize = 1024;
 pub struct ComponentGuest {
     pre: InstancePre<ComponentState>,
     targets: Vec<Call>,
+    /// What is called before any task, under `reuse`.
+    initializer: Option<FunctionCall>,
     wasi: bool,
     reuse: bool,
     limits: Arc<Limits>,
@@ -140,13 +147,17 @@ impl ComponentGuest {
         let known: Known<'_> = known.collect();
         let targets = task.targets.iter().map(|target| find(&component, target, &known, setup, &grants));
         let targets = targets.collect::<Result<_, _>>()?;
+        let reuse = task.isolation == Isolation::Reuse;
+        let initializer = task.initializer.as_ref().filter(|_| task.initialises());
+        let initializer = initializer.map(|called| initializer_call(&component, called, &known, setup)).transpose()?;
         let limits = &task.limits;
         let largest = limits.max_item.max(limits.max_result).saturating_add(HOSTCALL_SLACK);
         Ok(Self {
             pre,
             targets,
+            initializer,
             wasi: link::imports_wasi(&component),
-            reuse: task.isolation == Isolation::Reuse,
+            reuse,
             ticks: threads::epoch_timeout(limits).map(threads::ticks),
             hostcall_fuel: usize::try_from(largest).unwrap_or(usize::MAX),
             limits: Arc::new(limits.clone()),
@@ -172,22 +183,63 @@ impl ComponentGuest {
 
     /// Runs one task; the value's bytes are appended to `out`.
     pub fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
-        let kept = self.kept.take();
+        self.grants.desk().begin(task.index, task.attempt);
         let before = out.len();
-        let (report, live) = match self.targets.get(usize::from(task.function)) {
-            None => (Report::failed(Failure::new(Kind::BadInput, "no such function in this pool")), None),
+        let report = match self.targets.get(usize::from(task.function)) {
+            None => Report::failed(Failure::new(Kind::BadInput, "no such function in this pool")),
             // A program's instance is spent when it returns.
-            Some(Call::Command(export, call)) => (self.run_command(*export, call, task, out), None),
-            Some(Call::Function(call)) => self.run_function(call, kept, task, out),
+            Some(Call::Command(export, call)) => self.run_command(*export, call, task, out),
+            Some(Call::Function(call)) => {
+                let kept = self.kept.take();
+                let (report, live) = self.run_function(call, kept, task, out);
+                if self.reuse {
+                    let keeps = |failure: &Failure| matches!(failure.kind, Kind::Error | Kind::BadInput);
+                    self.kept = live.filter(|_| report.result.as_ref().map_or_else(keeps, |_| true));
+                }
+                report
+            }
         };
         if report.result.is_err() {
             out.truncate(before);
         }
-        if self.reuse {
-            let keeps = |failure: &Failure| matches!(failure.kind, Kind::Error | Kind::BadInput);
-            self.kept = live.filter(|_| report.result.as_ref().map_or_else(keeps, |_| true));
-        }
         report
+    }
+
+    /// Calls the initializer with these arguments; its instance is kept.
+    pub fn initialise(&mut self, args: &TaskInput<'_>) -> Report {
+        let Some(call) = &self.initializer else {
+            return Report::failed(Failure::new(Kind::BadInput, "there is no initializer"));
+        };
+        let (report, live) = self.run_function(call, None, args, &mut Vec::new());
+        self.kept = live.filter(|_| report.result.is_ok());
+        report
+    }
+
+    /// Whether the instance that the initializer made ready is gone.
+    #[must_use]
+    pub fn is_spent(&self) -> bool {
+        self.initializer.is_some() && self.kept.is_none()
+    }
+
+    /// The component in the file `origin` as the initializer left it.
+    ///
+    /// # Errors
+    /// What a snapshot would lose.
+    pub fn snapshot(&mut self, origin: &[u8]) -> Result<Vec<u8>, Refusal> {
+        let mut live = self.kept.take().ok_or_else(|| Refusal::machine("the initializer has not run"))?;
+        if live.store.data().holds_handles() {
+            return Err(snapshot::refused("the initializer printed, or left a stream or file open"));
+        }
+        // To look at the state takes a page of each memory, and some code.
+        live.store.data_mut().meter.lift();
+        live.store.set_hostcall_fuel(usize::MAX);
+        if self.limits.fuel.is_some() && live.store.set_fuel(u64::MAX).is_err() {
+            return Err(Refusal::machine("cannot stop counting instructions"));
+        }
+        if self.ticks.is_some() {
+            live.store.set_epoch_deadline(FOREVER);
+        }
+        snapshot::of_component(origin, &mut live)
     }
 
     fn run_function(
@@ -200,19 +252,20 @@ impl ComponentGuest {
         self.console.begin();
         let live = match kept {
             Some(mut live) => {
+                live.limits = self.limits_of(task);
                 let state = live.store.data_mut();
-                state.restart();
+                state.restart(live.limits.memory);
                 state.wasi.budget.refill(self.limits.max_write);
                 state.wasi.door.forget();
-                self.arm(&mut live.store).map(|()| live).map_err(Report::failed)
+                self.arm(&mut live.store, live.limits.fuel).map(|()| live).map_err(Report::failed)
             }
-            None => self.fresh(&[], task.index),
+            None => self.fresh(&[], task),
         };
         match live {
             Err(report) => (report, None),
             Ok(mut live) => {
                 let result = call.run(&mut live, task, out);
-                (self.report(&live.store, result, false), Some(live))
+                (report(&live.store, &live.limits, result, false), Some(live))
             }
         }
     }
@@ -229,45 +282,51 @@ impl ComponentGuest {
             Err(failure) => return Report::failed(failure),
         };
         self.console.begin_command(invocation.stdin, call.captures());
-        let mut live = match self.fresh(&invocation.args, task.index) {
+        let mut live = match self.fresh(&invocation.args, task) {
             Ok(live) => live,
             Err(report) => return report,
         };
         let ended = run_program(&mut live, export);
         let scratch = self.grants.scratch();
         let result = self.console.finish_command(|stdout| ended.and_then(|()| call.result(stdout, scratch, out)));
-        self.report(&live.store, result, call.captures())
+        report(&live.store, &live.limits, result, call.captures())
     }
 
     /// A new store and instance.
-    fn fresh(&self, args: &[String], index: u64) -> Result<Live, Report> {
+    fn fresh(&self, args: &[String], task: &TaskInput<'_>) -> Result<Live, Report> {
+        let limits = self.limits_of(task);
         let wasi = if self.wasi {
-            let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index };
+            let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index: task.index };
             Wasi::new(recipe, self.limits.max_write)
         } else {
             Wasi::default()
         };
-        let state = State::new(self.room, &self.page, &self.console, wasi);
+        let state = State::new(self.room.with(limits.memory), &self.page, &self.console, wasi);
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.meter);
         store.set_hostcall_fuel(self.hostcall_fuel);
         store.set_max_component_handles(MAX_COMPONENT_HANDLES);
-        self.arm(&mut store).map_err(Report::failed)?;
+        self.arm(&mut store, limits.fuel).map_err(Report::failed)?;
         self.page.set_initialising(true);
         let instance = self.pre.instantiate(&mut store);
         self.page.set_initialising(false);
         match instance {
-            Ok(instance) => Ok(Live { store, instance, limits: Arc::clone(&self.limits) }),
+            Ok(instance) => Ok(Live { store, instance, limits }),
             Err(error) => {
-                let failure = trap::failure(&error, store.data(), &self.limits, Phase::Init);
-                Err(self.report(&store, Err(failure), false))
+                let failure = trap::failure(&error, store.data(), &limits, Phase::Init);
+                Err(report(&store, &limits, Err(failure), false))
             }
         }
     }
 
+    /// The limits of one task.
+    fn limits_of(&self, task: &TaskInput<'_>) -> Arc<Limits> {
+        if task.tighter.is_none() { Arc::clone(&self.limits) } else { Arc::new(task.tighter.of(&self.limits)) }
+    }
+
     /// Winds up the task's clock and fuel.
-    fn arm(&self, store: &mut Store<ComponentState>) -> Result<(), Failure> {
-        if let Some(fuel) = self.limits.fuel {
+    fn arm(&self, store: &mut Store<ComponentState>, fuel: Option<u64>) -> Result<(), Failure> {
+        if let Some(fuel) = fuel {
             let set = store.set_fuel(fuel);
             set.map_err(|error| Failure::new(Kind::OutOfFuel, format!("cannot count instructions: {error:#}")))?;
         }
@@ -276,11 +335,32 @@ impl ComponentGuest {
         }
         Ok(())
     }
+}
 
-    fn report(&self, store: &Store<ComponentState>, result: Result<Form, Failure>, stdout_is_result: bool) -> Report {
-        let fuel = self.limits.fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0)));
-        Report { result, fuel, peak_memory: store.data().meter.peak(), stdout_is_result }
+fn report(
+    store: &Store<ComponentState>,
+    limits: &Limits,
+    result: Result<Form, Failure>,
+    stdout_is_result: bool,
+) -> Report {
+    let fuel = limits.fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0)));
+    Report { result, fuel, peak_memory: store.data().meter.peak(), stdout_is_result }
+}
+
+/// The initializer, if its arguments fit.
+fn initializer_call(
+    component: &Component,
+    called: &Initializer,
+    known: &Known<'_>,
+    setup: &RunSetup,
+) -> Result<FunctionCall, Refusal> {
+    if called.target.abi != Abi::Component {
+        return Err(Refusal::module(format!("{:?} is no function of a component", called.target.name)));
     }
+    let setup = RunSetup { task: called.spec(&setup.task), ..setup.clone() };
+    let call = function(component, &called.target, known, &setup)?;
+    call.check(called.args.as_bytes()).map_err(|failure| called.misfit(&failure))?;
+    Ok(call)
 }
 
 /// Runs a program to its end; `run` gives an error for exit code 1.
