@@ -17,6 +17,10 @@ pub fn compile(args: &CompileArgs) -> Result<(), Error> {
         let why = "--dir: what an initializer does with directories is not kept, they may change";
         return Err(Error::Usage(why.to_owned()));
     }
+    if snapshot.is_some() && !capabilities.net.is_empty() {
+        let why = "--allow-net: what an initializer finds on a network is not kept, it may change";
+        return Err(Error::Usage(why.to_owned()));
+    }
     let (module, artifact) = artifact(&args.module, &args.engine, snapshot.as_ref(), Default::default(), &talk)?;
     if let Some(note) = artifact.note {
         return Err(Error::Workers(note));

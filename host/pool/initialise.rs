@@ -139,19 +139,21 @@ impl Initialisation {
     }
 
     /// Where the artifact is kept: never where the guest sees what others may
-    /// change.
+    /// change, in directories or over a network.
     fn key(&self, module: &Module, options: &CompileOptions) -> Option<Key> {
         let grants = &self.capabilities;
         let seen = (&grants.env, grants.deterministic, &grants.scratch);
         let held = (self.limits.memory, self.limits.fuel, self.limits.max_write, self.stub_imports);
         let called = serde_json::to_string(&(&self.function, &self.args, seen, held)).ok()?;
-        grants.dirs.is_empty().then(|| Key::initialised(module, &options.settings(), &called))
+        (grants.dirs.is_empty() && grants.net.is_empty())
+            .then(|| Key::initialised(module, &options.settings(), &called))
     }
 
     fn spec(&self, module: &Module, options: &CompileOptions, initializer: Initializer) -> TaskSpec {
         TaskSpec {
             limits: self.limits.clone(),
-            capabilities: self.capabilities.clone(),
+            // There is no client yet.
+            capabilities: Capabilities { connections: false, ..self.capabilities.clone() },
             // The instance stays for the snapshot.
             isolation: Isolation::Reuse,
             features: options.features,

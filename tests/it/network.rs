@@ -345,6 +345,21 @@ fn a_journal_knows_grants_by_their_names_not_by_their_addresses() {
 }
 
 #[test]
+fn an_initializer_that_reaches_the_network_is_not_kept() {
+    let bench = Bench::new();
+    let wat = r#"(module (global $g (mut i32) (i32.const 0))
+        (func (export "init") (global.set $g (i32.const 7)))
+        (func (export "run") (param i32) (result i32) (global.get $g)))"#;
+    std::fs::write(bench.path("init.wat"), wat).unwrap();
+    let line = ["--initializer", "init", "--allow-net", "127.0.0.1:80"];
+    let ran = bench.run(&[&["run", "init.wat", "--map", "[1]", "--stats=json"][..], &line].concat());
+    assert_eq!((ran.code, ran.out.as_str()), (Some(0), "[7]\n"), "{ran:?}");
+    let again = bench.run(&[&["run", "init.wat", "--map", "[1]", "--stats=json"][..], &line].concat());
+    assert!(again.err.contains(r#""cached":false"#), "{}", again.err);
+    assert_eq!(bench.run(&[&["compile", "init.wat"][..], &line].concat()).code, Some(2));
+}
+
+#[test]
 fn a_dry_run_shows_the_grant_and_the_layers_that_are_left() {
     let bench = Bench::new();
     let layers = |options: &[&str]| {

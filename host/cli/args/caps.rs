@@ -24,7 +24,7 @@ pub struct CapabilityArgs {
     pub scratch: Option<String>,
     /// Let tasks reach and serve addresses (repeatable)
     ///
-    /// By WASI 0.2 sockets. [::1]:80 is IPv6; the host resolves names, once, before the run.
+    /// By WASI 0.2 sockets. IPv6 addresses stand in brackets; the host resolves names, once, before the run.
     #[arg(long = "allow-net", value_name = "HOST:PORT[-PORT]", value_parser = str::parse::<NetGrant>)]
     pub net: Vec<NetGrant>,
     /// Set a variable of the guest, or copy it from here (repeatable)

@@ -1,6 +1,6 @@
 //! A component's sockets: refusals that name their flag, and names that are
 //! answered from what the host resolved. The sockets themselves are the
-//! engine's, which asks a [`Door`](crate::runtime::net::Door) about addresses.
+//! engine's, which asks a `Door` about addresses.
 
 use std::net::IpAddr;
 use std::vec;
