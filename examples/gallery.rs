@@ -161,7 +161,7 @@ fn two_functions(module: Module) -> Result<()> {
     let squares: Vec<AsyncResult<i64>> = (0..4).map(|n| pool.apply_async("square", n)).collect::<Result<_, _>>()?;
     let sums: Vec<AsyncResult<i64>> = (0..4).map(|n| pool.apply_async("add", (n, n))).collect::<Result<_, _>>()?;
     for (square, sum) in squares.iter().zip(&sums) {
-        println!("foo {} bar {}", square.get()?, sum.get()?);
+        println!("square {} sum {}", square.get()?, sum.get()?);
     }
     Ok(())
 }

@@ -2,17 +2,17 @@
 from multiprocessing import Pool
 
 
-def foo(n):
+def square(n):
     return n * n
 
 
-def bar(a, b):
+def add(a, b):
     return a + b
 
 
 if __name__ == "__main__":
     with Pool(2) as pool:
-        foos = [pool.apply_async(foo, (n,)) for n in range(4)]
-        bars = [pool.apply_async(bar, (n, n)) for n in range(4)]
-        for one, other in zip(foos, bars):
-            print("foo", one.get(), "bar", other.get())
+        squares = [pool.apply_async(square, (n,)) for n in range(4)]
+        sums = [pool.apply_async(add, (n, n)) for n in range(4)]
+        for one, other in zip(squares, sums):
+            print("square", one.get(), "sum", other.get())
