@@ -103,7 +103,9 @@ impl Desk {
         u16::try_from(place).ok()
     }
 
-    fn is_open(&self) -> bool {
+    /// Whether what runs can ask, and is heard.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
         self.open.load(Ordering::Relaxed)
     }
 
