@@ -3,7 +3,7 @@
 
 use std::hash::{BuildHasher, Hasher};
 use std::io;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -40,6 +40,8 @@ pub struct Desk {
     grants: Vec<SharedGrant>,
     seed: Option<u64>,
     broker: OnceLock<Box<dyn Broker>>,
+    /// A task runs, which the host hears. An initializer is none.
+    open: AtomicBool,
     index: AtomicU64,
     attempt: AtomicU32,
     /// Lines of the running task's log.
@@ -60,8 +62,14 @@ impl Desk {
         self.broker.get_or_init(|| broker);
     }
 
+    /// What runs from now on until a task begins cannot ask, and is not heard.
+    pub fn close(&self) {
+        self.open.store(false, Ordering::Relaxed);
+    }
+
     /// A task begins.
     pub fn begin(&self, index: u64, attempt: u16) {
+        self.open.store(true, Ordering::Relaxed);
         self.index.store(index, Ordering::Relaxed);
         self.attempt.store(attempt.into(), Ordering::Relaxed);
         self.lines.store(0, Ordering::Relaxed);
@@ -95,7 +103,16 @@ impl Desk {
         u16::try_from(place).ok()
     }
 
+    /// Whether what runs can ask, and is heard.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.open.load(Ordering::Relaxed)
+    }
+
     fn broker(&self) -> io::Result<&dyn Broker> {
+        if !self.is_open() {
+            return Err(io::Error::other("an initializer cannot use shared objects"));
+        }
         self.broker.get().map(Box::as_ref).ok_or_else(|| io::Error::other("no host to ask"))
     }
 
@@ -112,6 +129,9 @@ impl Desk {
     /// # Errors
     /// When the host is gone.
     pub fn remaining(&self) -> io::Result<Option<u64>> {
+        if !self.is_open() {
+            return Ok(None);
+        }
         match self.broker()?.ask(&Call::Remaining)? {
             Answer::Number(ns) => Ok(Some(ns.unsigned_abs())),
             _ => Ok(None),
@@ -124,6 +144,9 @@ impl Desk {
     /// # Errors
     /// When the host is gone.
     pub fn write(&self, level: Level, text: String) -> io::Result<()> {
+        if !self.is_open() {
+            return Ok(());
+        }
         if self.lines.fetch_add(1, Ordering::Relaxed) > MAX_LINES {
             // It would wrap only after days of nothing else.
             self.lines.store(MAX_LINES + 1, Ordering::Relaxed);
@@ -137,6 +160,9 @@ impl Desk {
     /// # Errors
     /// When the host is gone.
     pub fn report(&self, done: u64, total: u64) -> io::Result<()> {
+        if !self.is_open() {
+            return Ok(());
+        }
         let now = Instant::now();
         let mut reported = self.reported.lock().unwrap_or_else(PoisonError::into_inner);
         if reported.is_some_and(|last| now.duration_since(last) < PROGRESS) {

@@ -279,6 +279,22 @@ fn a_task_knows_which_item_it_is() {
 }
 
 #[test]
+fn an_initializer_is_no_task() {
+    let manager = Manager::new();
+    let go = manager.event("go").expect("event");
+    for isolation in [wpool::Isolation::Fresh, wpool::Isolation::Reuse] {
+        let pool = builder(1).shared(&manager).isolation(isolation).initializer("set", "go").build();
+        let error = pool.expect_err("refused").to_string();
+        assert!(error.contains("an initializer cannot use shared objects"), "{isolation:?}: {error}");
+        assert!(!go.is_set());
+        // What it says is not heard, and is no mistake.
+        let listener = |index, note| panic!("{index}: {note:?}");
+        let pool = builder(1).listener(listener).isolation(isolation).initializer("say", ("loud", 3)).build();
+        assert_eq!(pool.expect("pool").apply::<u32>("steps", 0).expect("steps"), 0);
+    }
+}
+
+#[test]
 fn what_running_tasks_say_is_heard() {
     let (tell, heard) = mpsc::channel();
     let listener = move |index, note| tell.send((index, note)).expect("heard");

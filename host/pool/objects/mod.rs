@@ -3,7 +3,7 @@
 //!
 //! An object answers a request at once, or remembers who waits and answers
 //! when it can, in the order of asking. Whoever waits in the host (a slot, for
-//! its worker; a thread of the program) is told by a [`Waiting`].
+//! its worker; a thread of the program) is told by a `Waiting`.
 
 mod content;
 mod session;

@@ -210,6 +210,7 @@ impl ComponentGuest {
         let Some(call) = &self.initializer else {
             return Report::failed(Failure::new(Kind::BadInput, "there is no initializer"));
         };
+        self.grants.desk().close();
         let (report, live) = self.run_function(call, None, args, &mut Vec::new());
         self.kept = live.filter(|_| report.result.is_ok());
         report

@@ -115,7 +115,11 @@ fn number<T: 'static>(store: &Store<'_>, object: &Resource<T>, request: Request)
 fn opens<T: 'static>(instance: &mut LinkerInstance<'_, ComponentState>, kind: SharedKind) -> wasmtime::Result<()> {
     instance.resource(kind.as_str(), ResourceType::host::<T>(), |_, _| Ok(()))?;
     instance.func_wrap(&format!("[constructor]{kind}"), move |store: Store<'_>, (name,): (String,)| {
-        match desk(&store)?.find(kind, &name) {
+        let desk = desk(&store)?;
+        if !desk.is_open() {
+            return Err(HostStop::Misuse("an initializer cannot use shared objects".to_owned()).into());
+        }
+        match desk.find(kind, &name) {
             Some(place) => Ok((Resource::<T>::new_own(place.into()),)),
             None => Err(HostStop::NotShared { kind, name }.into()),
         }
