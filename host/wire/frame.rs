@@ -30,7 +30,7 @@ pub enum FrameKind {
     Run = 3,
     /// Host → worker: a snapshot is wanted. Worker → host: a part of it; the
     /// last one is empty.
-    Snapshot = 4,
+    Snapshot = 5,
     /// Worker → host: a [`super::message::Ready`] as JSON.
     Ready = 16,
     /// Worker → host: an item's report.
@@ -43,7 +43,7 @@ pub enum FrameKind {
     Values = 21,
     /// Worker → host: it takes no more items, because a failure cost it the
     /// instance that the initializer had made ready.
-    Spent = 22,
+    Spent = 24,
     /// Compile worker → host: a [`super::message::Compiled`] as JSON.
     Compiled = 20,
 }
@@ -54,14 +54,14 @@ impl FrameKind {
             1 => Self::Setup,
             2 => Self::Task,
             3 => Self::Run,
-            4 => Self::Snapshot,
+            5 => Self::Snapshot,
             16 => Self::Ready,
             17 => Self::Done,
             18 => Self::Returned,
             19 => Self::Refused,
             20 => Self::Compiled,
             21 => Self::Values,
-            22 => Self::Spent,
+            24 => Self::Spent,
             _ => return None,
         })
     }
