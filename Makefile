@@ -7,10 +7,10 @@ WPOOL := $(CARGO_TARGET_DIR)/release/wpool
 PREFIX ?= $(HOME)/.local
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check ci bench guests build docs man completions install clean
+.PHONY: help demo test check ci bench bench-all guests build docs man completions install clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 14
 
 demo: ## build everything and show it on real input
 	@scripts/demo.sh
@@ -28,8 +28,15 @@ bench: ## measure against Python's Pool: a table of ratios (BENCH=--quick is fas
 	cargo build --release --locked --bin wpool --example bench-driver
 	python3 benches/run.py $(BENCH)
 
+bench-all: ## measure everything in BENCHMARKS.md and fill it in (BENCH=--quick is faster)
+	cargo build --release --locked --bin wpool --example bench-driver
+	@scripts/setup-guests.sh >/dev/null && scripts/setup-languages.sh && scripts/build-guests.sh
+	benches/peers/install.sh target/bench/peers
+	python3 benches/all.py $(BENCH)
+	target/bench/peers/py/bin/python benches/report.py
+
 guests: ## compile the example task functions to target/guests
-	@scripts/setup-guests.sh >/dev/null && scripts/build-guests.sh
+	@scripts/setup-guests.sh >/dev/null && scripts/setup-languages.sh && scripts/build-guests.sh
 
 build: ## the wpool binary
 	cargo build --release --locked

@@ -9,16 +9,25 @@
 //! | `map MODE CHUNK ITEMS` | the same for numbers, typed, as `Pool.map` of Python gives a list |
 //! | `loop TASK MODE ITEMS` | the same module without a pool, on this thread |
 //! | `apply TASK ITEMS` | seconds of calls with one item, one after another |
+//! | `allocations MODE CHUNK ITEMS` | how often the host asked for memory in such a map |
+//! | `bare ALLOCATOR THREADS ITEMS` | wasmtime alone, without any of ours: `on-demand` or `pooled` |
+//! | `binary FILE.wat FILE.wasm` | writes text as a binary, for programs that take no text |
 //! | `pss TASK` | bytes that each worker holds, shared pages by their share |
 //! | `start MODULE CACHE` | seconds from a file to the first outcome |
 //! | `starts MODE TIMES` | seconds until a pool's only worker is ready, each time |
 //! | `drop` | ends all pools |
 //!
-//! TASK is `int`, `ready`, `bytes`, `component` or `echo:BYTES`; MODE is `fresh`,
-//! `reuse`, `single` (fresh, one item in a worker at a time), `open` (fresh,
-//! without lock-down) or `initialised` (fresh, after the initializer of `ready`); CHUNK is a number, `auto` or `python` (the formula of
+//! TASK is `int`, `ready`, `bytes`, `component`, `busy` (a millisecond) or
+//! `echo:BYTES`; MODE is `fresh`, `reuse`, `single` (fresh, one item in a worker
+//! at a time), `open` (fresh, without lock-down), `one` (fresh, by one worker)
+//! or `initialised` (fresh, after the initializer of `ready`); CHUNK is a
+//! number, `auto` or `python` (the formula of
 //! Python's pool).
 
+#[path = "driver/bare.rs"]
+mod bare;
+#[path = "driver/counting.rs"]
+mod counting;
 #[path = "driver/guest.rs"]
 mod guest;
 #[path = "driver/measure.rs"]
@@ -36,6 +45,9 @@ use wpool::pool::{Chunksize, Pool};
 
 use crate::guest::{Mode, Task, WORKERS};
 use crate::measure::Local;
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting::new();
 
 fn main() -> ExitCode {
     if let Some(code) = wpool::worker::run_if_requested() {
@@ -84,10 +96,22 @@ impl Bench {
                 let pool = self.pool(Task::Int, mode.parse()?)?;
                 measure::map(pool, chunksize(chunk, items)?, items)
             }
+            ["allocations", mode, chunk, items] => {
+                let items = count(items)?;
+                let pool = self.pool(Task::Int, mode.parse()?)?;
+                let before = ALLOCATOR.count();
+                measure::map(pool, chunksize(chunk, items)?, items)?;
+                Ok(json!({ "allocations": ALLOCATOR.count() - before }))
+            }
             ["loop", task, mode, items] => self.local(task.parse()?, mode.parse()?)?.sample(count(items)?),
             ["apply", task, items] => {
                 let pool = self.pool(task.parse()?, Mode::Fresh)?;
                 measure::apply(pool, task.parse()?, count(items)?)
+            }
+            ["bare", allocator, threads, items] => bare::sample(allocator, count(threads)?, count(items)?),
+            ["binary", text, binary] => {
+                std::fs::write(binary, wat::parse_file(text)?).with_context(|| binary.to_owned())?;
+                Ok(json!({}))
             }
             ["pss", task] => measure::pss(self.pool(task.parse()?, Mode::Fresh)?, task.parse()?),
             ["start", module, cache] => measure::start(module.as_ref(), cache.as_ref()),

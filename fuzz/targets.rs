@@ -21,6 +21,7 @@ use wpool::value::json;
 use wpool::value::ty::{Case, Field, Ty};
 use wpool::wire::frame::{Decoder, FrameKind, HEADER, Head};
 use wpool::wire::message::{BytesAs, Compiled, Ready, Refusal, Setup, Spread};
+use wpool::wire::objects::{Answer, Call, Note};
 use wpool::wire::report::{TaskParts, put_task, read_report, read_task};
 use wpool::wire::run::{Items, put_items, read_values};
 
@@ -86,23 +87,32 @@ pub fn from_worker(data: &[u8]) {
             }
             FrameKind::Values => {
                 let Some(mut values) = read_values(head, payload) else { return };
-                let (count, bytes) = (values.marks.len(), values.bytes.clone());
+                let (count, bytes) = (values.len(), values.bytes.clone());
                 assert!(count * 8 + bytes.len() <= size);
                 let front = values.split_front(usize::from(head.attempt));
                 assert_eq!([&front.bytes[..], &values.bytes[..]].concat(), bytes);
-                assert_eq!(front.marks.len() + values.marks.len(), count);
+                assert_eq!(front.len() + values.len(), count);
             }
             // What it says but for itself is JSON; that the reader takes it or
             // not is all there is to it.
             FrameKind::Ready => drop(serde_json::from_slice::<Ready>(&payload)),
             FrameKind::Refused => drop(serde_json::from_slice::<Refusal>(&payload)),
             FrameKind::Compiled => drop(serde_json::from_slice::<Compiled>(&payload)),
+            FrameKind::Call => {
+                let Some(call) = Call::read(&payload) else { return };
+                assert_eq!(call.to_bytes(), payload);
+            }
+            FrameKind::Note => {
+                let Some(note) = Note::read(&payload) else { return };
+                assert_eq!(note.to_bytes(), payload);
+            }
             FrameKind::Returned
             | FrameKind::Spent
             | FrameKind::Snapshot
             | FrameKind::Setup
             | FrameKind::Task
-            | FrameKind::Run => {}
+            | FrameKind::Run
+            | FrameKind::Answer => {}
         }
     });
 }
@@ -139,6 +149,10 @@ pub fn from_host(data: &[u8]) {
             assert!(Items::read(&again[HEADER..]).expect("items").eq(items));
         }
         FrameKind::Setup => drop(serde_json::from_slice::<Setup>(&payload)),
+        FrameKind::Answer => {
+            let Some(answer) = Answer::read(&payload) else { return };
+            assert_eq!(answer.to_bytes(), payload);
+        }
         _ => {}
     });
 }

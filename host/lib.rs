@@ -63,7 +63,13 @@ pub mod value;
 pub mod wire;
 pub mod worker;
 
-pub use crate::api::{AsyncResult, CallError, CallOptions, Pool, PoolBuilder, Results, Stats, TaskError, cpu_count};
+pub use crate::api::manager::{
+    Counter, Event, KeyValue, Lock, LockGuard, Manager, Permit, Queue, Semaphore, Shareable, SharedError,
+};
+pub use crate::api::{
+    AsyncResult, CallError, CallOptions, Pool, PoolBuilder, Process, ProcessBuilder, Results, Service, ServiceHandle,
+    Stats, TaskError, Traffic, cpu_count,
+};
 pub use crate::capabilities::Capabilities;
 pub use crate::error::Error;
 pub use crate::limits::{Isolation, Limits};
@@ -71,3 +77,4 @@ pub use crate::outcome::{Kind, Outcome};
 pub use crate::pool::module::Module;
 pub use crate::pool::{Chunksize, Outcomes};
 pub use crate::wire::message::ResultAs;
+pub use crate::wire::objects::{Level, Note};

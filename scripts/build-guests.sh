@@ -11,9 +11,9 @@ set -euo pipefail
 
 PREFIX=${WPOOL_GUEST_PREFIX:-${XDG_CACHE_HOME:-$HOME/.cache}/wpool/guest-toolchain}
 # Guests that are components, made for wasm32-wasip2; and those that are core
-# modules, made for wasm32-wasip1. textstats is made both ways.
-COMPONENTS=(textstats thumbnail)
-MODULES=(textstats logparse wc primes hostile)
+# modules, made for wasm32-wasip1. textstats, shared and echo are made both ways.
+COMPONENTS=(textstats thumbnail shared gallery ports echo)
+MODULES=(textstats shared logparse wc primes hostile echo)
 
 say() { printf 'build-guests: %s\n' "$*" >&2; }
 die() {
@@ -41,8 +41,9 @@ export CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/
 fingerprint() {
     {
         echo "$WPOOL_GUEST_TOOLCHAIN"
+        ls "$PREFIX/languages" 2>/dev/null || true
         find guest-examples wit scripts/build-guests.sh -type f \
-            \( -name '*.rs' -o -name '*.wit' -o -name 'Cargo.*' -o -name '*.sh' \) -print0 |
+            \( -name '*.rs' -o -name '*.wit' -o -name 'Cargo.*' -o -name '*.sh' -o -name '*.py' -o -name '*.js' \) -print0 |
             LC_ALL=C sort -z | xargs -0 sha256sum
     } | sha256sum | cut -d ' ' -f 1
 }
@@ -68,6 +69,23 @@ compile() {
     say "$(printf '%-34s %s' "$target: $*" "$(seconds $(($(now) - start)))")"
 }
 
+# language NAME TOOL COMMAND...: a guest in a language that brings its
+# interpreter along; skipped where the tool is not there.
+language() {
+    local name=$1 tool start
+    tool=$(PATH=$PATH:$PREFIX/languages/python/bin:$PREFIX/languages/javascript/node_modules/.bin command -v "$2") || {
+        say "$name.wasm is skipped: no $2 (scripts/setup-languages.sh)"
+        return 0
+    }
+    shift 2
+    start=$(now)
+    if ! (cd "guest-examples/$name" && PYTHONDONTWRITEBYTECODE=1 "$tool" "$@" -o "$OUT/$name.wasm" >/dev/null); then
+        die "the guest in $name does not build"
+    fi
+    BUILT+=("$name.wasm")
+    say "$(printf '%-34s %s' "$name" "$(seconds $(($(now) - start)))")"
+}
+
 STAMP=$OUT/.fingerprint
 BUILT=()
 PRINT=$(fingerprint)
@@ -84,10 +102,17 @@ compile wasm32-wasip2 "${COMPONENTS[@]}"
 compile wasm32-wasip1 "${MODULES[@]}"
 module textstats.wasm wasm32-wasip2/release/textstats.wasm
 module thumbnail.wasm wasm32-wasip2/release/thumbnail.wasm
+module gallery.wasm wasm32-wasip2/release/gallery.wasm
+module ports.wasm wasm32-wasip2/release/ports.wasm
+module echo-component.wasm wasm32-wasip2/release/echo.wasm
 module textstats-core.wasm wasm32-wasip1/release/textstats.wasm
-for guest in logparse wc primes hostile; do
+module shared.wasm wasm32-wasip2/release/shared.wasm
+module shared-core.wasm wasm32-wasip1/release/shared.wasm
+for guest in logparse wc primes hostile echo; do
     module "$guest.wasm" "wasm32-wasip1/release/$guest.wasm"
 done
+language python componentize-py -d ../../wit/examples -w words componentize app
+language javascript componentize-qjs --sync --wit ../../wit/examples -n words --js app.js
 printf '%s\n' "$PRINT" "${BUILT[@]}" >"$STAMP"
 for file in "${BUILT[@]}"; do
     say "$(printf '%-34s %8d bytes' "$file" "$(stat -c %s "$OUT/$file")")"

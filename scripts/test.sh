@@ -46,7 +46,7 @@ step() {
 
 lints() { cargo clippy --release --locked --all-targets -- -D warnings; }
 docs() { RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps; }
-guests() { scripts/setup-guests.sh >/dev/null && scripts/build-guests.sh; }
+guests() { scripts/setup-guests.sh >/dev/null && scripts/setup-languages.sh && scripts/build-guests.sh; }
 
 # Waits for the guests; without them their tests say that they are skipped.
 join_guests() {

@@ -6,6 +6,8 @@
 
 #![allow(clippy::expect_used, clippy::disallowed_methods, reason = "a test's worker: its panics and exits are meant")]
 
+#[path = "mock_worker/calls.rs"]
+mod calls;
 #[path = "mock_worker/compile.rs"]
 mod compile;
 #[path = "mock_worker/lies.rs"]

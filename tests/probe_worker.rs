@@ -69,6 +69,10 @@ fn named(name: &str) -> String {
             "spawn" => format!("\"{:?}\"", Command::new("/bin/true").status().map_err(|error| error.kind())),
             "thread" => format!("\"{:?}\"", std::thread::Builder::new().spawn(|| ()).is_ok()),
             "connect" => format!("\"{:?}\"", std::net::TcpStream::connect("127.0.0.1:9").is_ok()),
+            "reach" => {
+                let reached = std::net::TcpStream::connect(path.to_str().expect("text"));
+                format!("\"{:?}\"", reached.err().map(|error| error.kind()))
+            }
             "abort" => std::process::abort(),
             "panic" => format!("{:?}", std::panic::catch_unwind(|| panic!("on purpose")).is_err()),
             "overflow" => overflow(1).to_string(),

@@ -26,6 +26,10 @@ const READY: &str = include_str!("../guests/ready.wat");
 const BYTES: &str = include_str!("../guests/bytes.wat");
 const LIST: &str = include_str!("../guests/list.wat");
 const ECHO: &str = include_str!("../../tests/fixtures/echo.wat");
+const SPIN: &str = include_str!("../../tests/fixtures/spin.wat");
+
+/// Turns of [`SPIN`] that take about a millisecond.
+const TURNS: u64 = 1_000_000;
 
 /// A component of the type that `list.wat` is to get; never run.
 const LIST_TYPE: &str = r#"(component
@@ -50,6 +54,8 @@ pub enum Task {
     Component,
     /// So many bytes in, the same out.
     Echo(usize),
+    /// A number of turns of a loop in, [`TURNS`], a number out.
+    Busy,
 }
 
 impl std::str::FromStr for Task {
@@ -61,6 +67,7 @@ impl std::str::FromStr for Task {
             "ready" => Self::Ready,
             "bytes" => Self::Bytes,
             "component" => Self::Component,
+            "busy" => Self::Busy,
             _ => match text.strip_prefix("echo:") {
                 Some(bytes) => Self::Echo(bytes.parse()?),
                 None => bail!("no task {text:?}"),
@@ -80,6 +87,8 @@ pub enum Mode {
     Single,
     /// A new instance per task, in workers that are not locked down.
     Open,
+    /// A new instance per task, by one worker.
+    One,
     /// A new instance per task, from the snapshot after the initializer.
     Initialised,
 }
@@ -93,6 +102,7 @@ impl std::str::FromStr for Mode {
             "reuse" => Self::Reuse,
             "single" => Self::Single,
             "open" => Self::Open,
+            "one" => Self::One,
             "initialised" => Self::Initialised,
             _ => bail!("no mode {text:?}"),
         })
@@ -108,13 +118,14 @@ impl Task {
             Self::Bytes => BYTES.into(),
             Self::Component => core_form(LIST, LIST_TYPE)?,
             Self::Echo(_) => ECHO.into(),
+            Self::Busy => SPIN.into(),
         })
     }
 
     /// How its tasks are called, with the limits that pools have by default.
     pub fn spec(self, mode: Mode) -> TaskSpec {
         let abi = match self {
-            Self::Int | Self::Ready => Abi::Core,
+            Self::Int | Self::Ready | Self::Busy => Abi::Core,
             Self::Bytes | Self::Echo(_) => Abi::Bytes,
             Self::Component => Abi::Component,
         };
@@ -126,15 +137,17 @@ impl Task {
     pub fn items(self) -> impl Iterator<Item = Item> + Send + 'static {
         let payload = match self {
             Self::Int | Self::Ready => Bytes::new(),
+            Self::Busy => TURNS.to_string().into(),
             Self::Bytes | Self::Component => (0..PAYLOAD as u8).collect(),
             Self::Echo(size) => vec![b'x'; size].into(),
         };
         (0..).map(move |index| {
             let (bytes, form) = match self {
                 Self::Int | Self::Ready => (Bytes::from(index.to_string()), ItemForm::Json),
+                Self::Busy => (payload.clone(), ItemForm::Json),
                 Self::Bytes | Self::Component | Self::Echo(_) => (payload.clone(), ItemForm::Raw),
             };
-            Item { index, body: Ok(Body { bytes, form, path: None }), tag: None }
+            Item { index, body: Ok(Body { bytes, form, path: None, connection: None }), tag: None }
         })
     }
 
@@ -146,6 +159,7 @@ impl Task {
             }
             Self::Bytes | Self::Component => value.iter().copied().eq((0..PAYLOAD as u8).rev()),
             Self::Echo(size) => value.len() == size && value.first() == Some(&b'x'),
+            Self::Busy => !value.is_empty(),
         }
     }
 }
@@ -211,7 +225,7 @@ pub fn pool(task: Task, mode: Mode) -> Result<Pool> {
 
 /// A pool that has its first worker.
 pub fn start(work: Work, mode: Mode) -> Result<Pool> {
-    start_workers(work, mode, WORKERS)
+    start_workers(work, mode, if mode == Mode::One { 1 } else { WORKERS })
 }
 
 /// The same with a number of workers.

@@ -56,7 +56,7 @@ pub fn map(pool: &Pool, chunksize: Chunksize, items: u64) -> Result<Value> {
 }
 
 /// Processor time of this process in seconds.
-fn host_cpu() -> f64 {
+pub fn host_cpu() -> f64 {
     let time = clock_gettime(ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
 }
@@ -121,10 +121,11 @@ impl Local {
         let cpu = host_cpu();
         let started = Instant::now();
         for item in self.task.items().take(usize::try_from(items)?) {
-            let Ok(Body { bytes, form, path }) = &item.body else { continue };
+            let Ok(Body { bytes, form, path, .. }) = &item.body else { continue };
             let input = TaskInput {
                 function: 0,
                 index: item.index,
+                attempt: 1,
                 item: bytes,
                 form: *form,
                 path: path.as_deref(),
@@ -165,7 +166,7 @@ pub fn start(module: &Path, cache: &Path) -> Result<Value> {
     let (cached, prepared) = (artifact.cached, started.elapsed());
     let work = Work { artifact: artifact.file, description: artifact.description, spec: guest::spec(Abi::Core) };
     let pool = guest::start(work, Mode::Fresh)?;
-    let body = Body { bytes: Bytes::from_static(b"3"), form: ItemForm::Json, path: None };
+    let body = Body { bytes: Bytes::from_static(b"3"), form: ItemForm::Json, path: None, connection: None };
     let item = Item { index: 0, body: Ok(body), tag: None };
     let outcome = pool.outcomes(std::iter::once(item), MapOptions::default())?.next().context("no outcome")?;
     let seconds = started.elapsed().as_secs_f64();

@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::api::callbacks::Callbacks;
 use crate::api::functions::Functions;
 use crate::api::gate::Gate;
+use crate::api::manager::Shareable;
 use crate::api::{Defaults, Inner, Pool};
 use crate::capabilities::Capabilities;
 use crate::error::Error;
@@ -19,10 +20,13 @@ use crate::pool::cache::Cache;
 use crate::pool::compile::{CompileOptions, prepare};
 use crate::pool::initialise::{self, Initialisation};
 use crate::pool::module::Module;
+use crate::pool::objects::Object;
 use crate::pool::process::own_binary;
+use crate::pool::resolve::resolve;
 use crate::pool::resources::Machine;
-use crate::pool::{Pool as Engine, PoolOptions, Work};
+use crate::pool::{Listener, Pool as Engine, PoolOptions, Work};
 use crate::wire::message::{BytesAs, Encode, ItemAs, ResultAs, Spread, TaskSpec};
+use crate::wire::objects::Note;
 use crate::worker;
 
 /// Calls of `apply_async` that may be under way for each worker, unless the
@@ -54,6 +58,7 @@ pub struct PoolBuilder {
     isolation: Isolation,
     limits: Limits,
     capabilities: Capabilities,
+    connections: bool,
     features: Features,
     stub_imports: bool,
     args: Vec<String>,
@@ -68,6 +73,8 @@ pub struct PoolBuilder {
     worker: Option<PathBuf>,
     cache: bool,
     initializer: Option<Result<(String, String), String>>,
+    objects: Vec<Arc<Object>>,
+    listener: Option<Listener>,
 }
 
 impl PoolBuilder {
@@ -80,6 +87,7 @@ impl PoolBuilder {
             isolation: Isolation::default(),
             limits: Limits::default(),
             capabilities: Capabilities::none(),
+            connections: false,
             features: Features::default(),
             stub_imports: false,
             args: Vec::new(),
@@ -94,12 +102,22 @@ impl PoolBuilder {
             worker: None,
             cache: true,
             initializer: None,
+            objects: Vec::new(),
+            listener: None,
         }
     }
 
     /// Worker processes, at least 1. By default as many as there are
     /// processors ([`cpu_count`](crate::cpu_count)), or fewer where memory
     /// would not do for all of them at their limit.
+    ///
+    /// ```
+    /// use wpool::{Module, Pool, PoolBuilder};
+    ///
+    /// fn four(module: Module) -> PoolBuilder {
+    ///     Pool::builder(module).processes(4)
+    /// }
+    /// ```
     pub fn processes(mut self, processes: usize) -> Self {
         self.processes = Some(processes);
         self
@@ -107,6 +125,14 @@ impl PoolBuilder {
 
     /// Items after which a worker is replaced, at least 1. Items, where Python
     /// counts chunks.
+    ///
+    /// ```
+    /// use wpool::{Module, Pool, PoolBuilder};
+    ///
+    /// fn recycled(module: Module) -> PoolBuilder {
+    ///     Pool::builder(module).max_tasks_per_child(100)
+    /// }
+    /// ```
     #[doc(alias = "maxtasksperchild")]
     pub fn max_tasks_per_child(mut self, items: u64) -> Self {
         self.max_tasks_per_child = Some(items);
@@ -114,6 +140,14 @@ impl PoolBuilder {
     }
 
     /// What survives from one task to the next; by default nothing.
+    ///
+    /// ```
+    /// use wpool::{Isolation, Module, Pool, PoolBuilder};
+    ///
+    /// fn with_globals_that_stay(module: Module) -> PoolBuilder {
+    ///     Pool::builder(module).isolation(Isolation::Reuse)
+    /// }
+    /// ```
     pub fn isolation(mut self, isolation: Isolation) -> Self {
         self.isolation = isolation;
         self
@@ -153,18 +187,110 @@ impl PoolBuilder {
     }
 
     /// Limits of each task.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wpool::{Limits, Module, Pool, PoolBuilder};
+    ///
+    /// fn hurried(module: Module) -> PoolBuilder {
+    ///     let limits = Limits { timeout: Some(Duration::from_secs(2)), memory: 64 << 20, ..Limits::default() };
+    ///     Pool::builder(module).limits(limits)
+    /// }
+    /// ```
     pub fn limits(mut self, limits: Limits) -> Self {
         self.limits = limits;
         self
     }
 
     /// What tasks may reach; by default nothing.
+    ///
+    /// ```
+    /// use wpool::{Capabilities, Module, Pool, PoolBuilder};
+    ///
+    /// fn with_a_variable(module: Module) -> PoolBuilder {
+    ///     let mut capabilities = Capabilities::none();
+    ///     capabilities.env.push(("LANG".to_owned(), "C".to_owned()));
+    ///     Pool::builder(module).capabilities(capabilities)
+    /// }
+    /// ```
     pub fn capabilities(mut self, capabilities: Capabilities) -> Self {
         self.capabilities = capabilities;
         self
     }
 
+    /// The pool is for connections: each task is a run of the module's program
+    /// whose standard streams are a client's. See [`Pool::talk`] and
+    /// [`Pool::serve`]; other calls fail.
+    ///
+    /// ```
+    /// use wpool::{Module, Pool, PoolBuilder};
+    ///
+    /// fn five_at_once(talk: Module) -> PoolBuilder {
+    ///     Pool::builder(talk).processes(5).connections()
+    /// }
+    /// ```
+    pub fn connections(mut self) -> Self {
+        self.connections = true;
+        self
+    }
+
+    /// Shares objects with the tasks: all that a [`Manager`](crate::Manager)
+    /// has now, or a single one. Tasks open them by name. What tasks change
+    /// cannot be undone: each worker then has one item at a time, and an item
+    /// that had started when its worker died is not tried again by itself.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wpool::Error> {
+    /// # let module = wpool::Module::from_bytes("t.wat", "(module)")?;
+    /// let manager = wpool::Manager::new();
+    /// let hits = manager.counter("hits")?;
+    /// let builder = wpool::Pool::builder(module).shared(&hits);
+    /// # drop(builder);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "Manager")]
+    pub fn shared(mut self, objects: &impl Shareable) -> Self {
+        for object in objects.objects() {
+            if !self.objects.iter().any(|known| Arc::ptr_eq(known, &object)) {
+                self.objects.push(object);
+            }
+        }
+        self
+    }
+
+    /// Has `listen` hear what running tasks say, with the item's index: lines
+    /// of their log, and now and then how far they are. It is called on the
+    /// pool's threads, which wait for it, and must not call the pool; a panic in
+    /// it changes nothing. Without one, nobody hears.
+    ///
+    /// ```
+    /// # fn main() -> Result<(), wpool::Error> {
+    /// # let module = wpool::Module::from_bytes("t.wat", "(module)")?;
+    /// let builder = wpool::Pool::builder(module).listener(|index, note| match note {
+    ///     wpool::Note::Line(level, text) => eprintln!("item {index}: {}: {text:?}", level.as_str()),
+    ///     wpool::Note::Progress(done, total) => eprintln!("item {index}: {done} of {total}"),
+    /// });
+    /// # drop(builder);
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[doc(alias = "log_to_stderr")]
+    pub fn listener(mut self, listen: impl Fn(u64, Note) + Send + Sync + 'static) -> Self {
+        self.listener = Some(Listener::new(listen));
+        self
+    }
+
     /// WebAssembly proposals beyond the default.
+    ///
+    /// ```
+    /// use wpool::limits::Features;
+    /// use wpool::{Module, Pool, PoolBuilder};
+    ///
+    /// fn with_exceptions(module: Module) -> PoolBuilder {
+    ///     Pool::builder(module).features(Features { exceptions: true, ..Features::default() })
+    /// }
+    /// ```
     pub fn features(mut self, features: Features) -> Self {
         self.features = features;
         self
@@ -172,6 +298,14 @@ impl PoolBuilder {
 
     /// Unknown functions that the module imports trap when they are called,
     /// instead of keeping the module from running.
+    ///
+    /// ```
+    /// use wpool::{Module, Pool, PoolBuilder};
+    ///
+    /// fn whatever_it_imports(module: Module) -> PoolBuilder {
+    ///     Pool::builder(module).stub_imports()
+    /// }
+    /// ```
     pub fn stub_imports(mut self) -> Self {
         self.stub_imports = true;
         self
@@ -179,6 +313,14 @@ impl PoolBuilder {
 
     /// Arguments of a module that is a command, after its name; placeholders
     /// such as `{}` stand for the item.
+    ///
+    /// ```
+    /// use wpool::{Module, Pool, PoolBuilder};
+    ///
+    /// fn line_count(wc: Module) -> PoolBuilder {
+    ///     Pool::builder(wc).args(["-l", "{}"])
+    /// }
+    /// ```
     pub fn args<T: Into<String>>(mut self, args: impl IntoIterator<Item = T>) -> Self {
         self.args = args.into_iter().map(Into::into).collect();
         self
@@ -187,12 +329,29 @@ impl PoolBuilder {
     /// What the output of a command, or the result of a function over bytes,
     /// is: text, JSON, bytes, or a file of the scratch directory. By default
     /// text of commands and JSON of functions.
+    ///
+    /// ```
+    /// use wpool::{Module, Pool, PoolBuilder, ResultAs};
+    ///
+    /// fn pictures(thumbnail: Module) -> PoolBuilder {
+    ///     Pool::builder(thumbnail).result(ResultAs::Bytes)
+    /// }
+    /// ```
     pub fn result(mut self, result: ResultAs) -> Self {
         self.result = Some(result);
         self
     }
 
     /// How hard the lock-down of the workers is insisted on.
+    ///
+    /// ```
+    /// use wpool::limits::SandboxMode;
+    /// use wpool::{Module, Pool, PoolBuilder};
+    ///
+    /// fn wherever_it_runs(module: Module) -> PoolBuilder {
+    ///     Pool::builder(module).sandbox(SandboxMode::BestEffort)
+    /// }
+    /// ```
     pub fn sandbox(mut self, sandbox: SandboxMode) -> Self {
         self.sandbox = sandbox;
         self
@@ -200,12 +359,29 @@ impl PoolBuilder {
 
     /// Further tries of an item that ended as one of `kinds`, each after
     /// `backoff` times the number of tries so far. By default none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wpool::{Kind, Module, Pool, PoolBuilder};
+    ///
+    /// fn stubborn(module: Module) -> PoolBuilder {
+    ///     Pool::builder(module).retries(2, [Kind::Timeout, Kind::WorkerCrashed], Duration::from_millis(100))
+    /// }
+    /// ```
     pub fn retries(mut self, retries: u32, kinds: impl IntoIterator<Item = Kind>, backoff: Duration) -> Self {
         (self.retries, self.retry_on, self.backoff) = (retries, kinds.into_iter().collect(), backoff);
         self
     }
 
     /// The chunk size of calls that name none, at least 1.
+    ///
+    /// ```
+    /// use wpool::{Module, Pool, PoolBuilder};
+    ///
+    /// fn by_the_hundred(module: Module) -> PoolBuilder {
+    ///     Pool::builder(module).chunksize(100)
+    /// }
+    /// ```
     pub fn chunksize(mut self, items: usize) -> Self {
         self.chunksize = Some(items);
         self
@@ -213,6 +389,14 @@ impl PoolBuilder {
 
     /// The window of streams that name none, at least 1; see
     /// [`CallOptions::window`](crate::CallOptions::window).
+    ///
+    /// ```
+    /// use wpool::{Module, Pool, PoolBuilder};
+    ///
+    /// fn far_ahead(module: Module) -> PoolBuilder {
+    ///     Pool::builder(module).window(10_000)
+    /// }
+    /// ```
     #[doc(alias = "buffersize")]
     pub fn window(mut self, items: usize) -> Self {
         self.window = Some(items);
@@ -224,6 +408,14 @@ impl PoolBuilder {
     /// arguments, too. A further call waits, a
     /// [`try_apply_async`](Pool::try_apply_async) is
     /// [`Saturated`](crate::CallError::Saturated).
+    ///
+    /// ```
+    /// use wpool::{Module, Pool, PoolBuilder};
+    ///
+    /// fn few_at_once(module: Module) -> PoolBuilder {
+    ///     Pool::builder(module).max_pending(32)
+    /// }
+    /// ```
     pub fn max_pending(mut self, calls: usize) -> Self {
         self.pending = Some(calls);
         self
@@ -232,6 +424,14 @@ impl PoolBuilder {
     /// The program that workers are started from: this one, by default, whose
     /// `main` begins with [`run_if_requested`](crate::worker::run_if_requested);
     /// or the `wpool` command.
+    ///
+    /// ```
+    /// use wpool::{Module, Pool, PoolBuilder};
+    ///
+    /// fn of_the_command(module: Module) -> PoolBuilder {
+    ///     Pool::builder(module).worker("/usr/bin/wpool")
+    /// }
+    /// ```
     pub fn worker(mut self, program: impl Into<PathBuf>) -> Self {
         self.worker = Some(program.into());
         self
@@ -239,6 +439,14 @@ impl PoolBuilder {
 
     /// Compiles the module anew, instead of looking for its code in the
     /// user's cache and keeping it there.
+    ///
+    /// ```
+    /// use wpool::{Module, Pool, PoolBuilder};
+    ///
+    /// fn compiled_anew(module: Module) -> PoolBuilder {
+    ///     Pool::builder(module).no_cache()
+    /// }
+    /// ```
     pub fn no_cache(mut self) -> Self {
         self.cache = false;
         self
@@ -246,6 +454,14 @@ impl PoolBuilder {
 
     /// Compiles the module, or finds it compiled, and starts the pool. Returns
     /// when the first worker takes tasks.
+    ///
+    /// ```no_run
+    /// use wpool::{Error, Module, Pool};
+    ///
+    /// fn start() -> Result<Pool, Error> {
+    ///     Pool::builder(Module::from_file("tasks.wasm")?).build()
+    /// }
+    /// ```
     ///
     /// # Errors
     /// [`Error::Usage`] for a number that must be at least 1 and is 0, and in a
@@ -263,6 +479,7 @@ impl PoolBuilder {
                     .to_owned(),
             ));
         }
+        let objects = self.objects.clone();
         let processes = self.processes.map(|processes| at_least_one("processes", processes)).transpose()?;
         let recycled =
             self.max_tasks_per_child.map(|items| NonZeroU64::new(items).ok_or_else(|| zero("max_tasks_per_child")));
@@ -281,8 +498,12 @@ impl PoolBuilder {
             backoff: self.backoff,
             worker: self.worker.clone().unwrap_or_else(own_binary),
             credit: None,
+            objects: objects.clone(),
+            listener: self.listener.clone(),
         };
-        let (functions, work) = self.work()?;
+        let (functions, mut work) = self.work()?;
+        let granted = objects.iter().map(|object| object.grant().clone());
+        work.spec.capabilities.shared.extend(granted);
         let engine = Engine::start(work, options)?;
         engine.wait_ready().map_err(|error| error.like())?;
         let pending = pending.map_or(processes.get().saturating_mul(PENDING), NonZeroUsize::get);
@@ -299,7 +520,9 @@ impl PoolBuilder {
     }
 
     /// Compiles, and finds out what can be called.
-    fn work(self) -> Result<(Functions, Work), Error> {
+    fn work(mut self) -> Result<(Functions, Work), Error> {
+        resolve(&mut self.capabilities)?;
+        self.capabilities.connections |= self.connections;
         let compile = CompileOptions {
             limits: CompileLimits::default(),
             features: self.features,

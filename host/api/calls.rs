@@ -71,6 +71,16 @@ impl Pool {
     /// [too many](super::PoolBuilder::max_pending) such calls are under way,
     /// it waits until one has ended.
     ///
+    /// ```
+    /// use wpool::{AsyncResult, CallError, Pool};
+    ///
+    /// fn both(pool: &Pool) -> Result<(u64, u64), CallError> {
+    ///     let one: AsyncResult<u64> = pool.apply_async("square", 3)?;
+    ///     let other: AsyncResult<u64> = pool.apply_async("square", 4)?;
+    ///     Ok((one.get()?, other.get()?))
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// [`CallError::Usage`] where the function cannot be called so,
     /// [`CallError::Closed`].
@@ -85,6 +95,17 @@ impl Pool {
     }
 
     /// The same without ever waiting.
+    ///
+    /// ```
+    /// use wpool::{AsyncResult, CallError, Pool};
+    ///
+    /// fn unless_busy(pool: &Pool) -> Result<Option<AsyncResult<u64>>, CallError> {
+    ///     match pool.try_apply_async("square", 3) {
+    ///         Err(CallError::Saturated) => Ok(None),
+    ///         other => other.map(Some),
+    ///     }
+    /// }
+    /// ```
     ///
     /// # Errors
     /// [`CallError::Saturated`] where [`apply_async`](Self::apply_async) would
@@ -105,6 +126,17 @@ impl Pool {
     ) -> Result<AsyncResult<R>, CallError> {
         let callee = self.inner.functions.callee(call, Take::Either)?;
         let item = argument(&callee, args);
+        self.queue(call, callee, item, room)
+    }
+
+    /// Queues one item that is made already.
+    pub(super) fn queue<R: DeserializeOwned>(
+        &self,
+        call: &CallOptions<'_>,
+        callee: Callee,
+        item: Item,
+        room: Room,
+    ) -> Result<AsyncResult<R>, CallError> {
         let bytes = item.body.as_ref().map_or(0, |body| body.bytes.len());
         let terms = self.inner.terms(&callee, call)?;
         let entered = self.inner.gate.enter_pending(bytes, room)?;
@@ -171,6 +203,16 @@ impl Pool {
     /// [`map`](Self::map) that does not wait: the result has all values. They
     /// are kept as they come, whether or not anybody asks for them.
     ///
+    /// ```
+    /// use wpool::{CallError, Pool};
+    ///
+    /// fn squares(pool: &Pool) -> Result<Vec<u64>, CallError> {
+    ///     let later = pool.map_async("square", 0..1_000_u64)?;
+    ///     // Other things are done here.
+    ///     later.get()
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
     #[doc(alias = "Pool.map_async")]
@@ -190,6 +232,14 @@ impl Pool {
 
     /// [`starmap`](Self::starmap) that does not wait, as
     /// [`map_async`](Self::map_async).
+    ///
+    /// ```
+    /// use wpool::{CallError, Pool};
+    ///
+    /// fn sums(pool: &Pool) -> Result<Vec<i32>, CallError> {
+    ///     pool.starmap_async("add", [(1, 2), (3, 4)])?.get()
+    /// }
+    /// ```
     ///
     /// # Errors
     /// As [`apply_async`](Self::apply_async).
@@ -240,6 +290,14 @@ impl Pool {
 
     /// Like [`imap`](Self::imap), in the order in which the values come.
     ///
+    /// ```
+    /// use wpool::{CallError, Pool};
+    ///
+    /// fn any_square(pool: &Pool) -> Result<Option<u64>, CallError> {
+    ///     pool.imap_unordered("square", [9, 4, 1])?.next().transpose()
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// As [`imap`](Self::imap).
     #[doc(alias = "Pool.imap_unordered")]
@@ -260,6 +318,11 @@ impl Pool {
     /// its failure, the worker, times, memory, what it printed. Never fails as
     /// a whole. Pulls ahead as [`imap`](Self::imap) does.
     ///
+    /// Where the pool, or the call, is ended before the input is, items that
+    /// were not read end as [`cancelled`](crate::outcome::Kind::Cancelled),
+    /// too: each of an input that says how many it has, else one outcome
+    /// stands for them all.
+    ///
     /// ```no_run
     /// # fn example(pool: &wpool::Pool) -> Result<(), wpool::CallError> {
     /// let slow = pool.outcomes("square", 0..1_000)?.filter(|outcome| outcome.usage.wall.as_millis() > 10).count();
@@ -276,12 +339,16 @@ impl Pool {
         I::IntoIter: Send + 'static,
     {
         let course = Course { ordered: true, take: Take::Either, streams: true };
-        self.inner.stream(&call.into(), items.into_iter(), &course).map(|(outcomes, _callee)| outcomes)
+        let items = items.into_iter();
+        let (least, most) = items.size_hint();
+        let total = most.filter(|most| *most == least).map(|total| total as u64);
+        let (outcomes, _callee) = self.inner.stream(&call.into(), items, &course)?;
+        Ok(outcomes.with_unpulled(total))
     }
 }
 
 /// What one call's argument is on its way to a worker.
-fn argument(callee: &Callee, args: &impl Serialize) -> Item {
+pub(super) fn argument(callee: &Callee, args: &impl Serialize) -> Item {
     match &callee.composition {
         Some(composition) => composition.item(0, args),
         None => codec::item(0, args),
@@ -290,7 +357,7 @@ fn argument(callee: &Callee, args: &impl Serialize) -> Item {
 
 impl Inner {
     /// How a call goes.
-    fn terms(&self, callee: &Callee, call: &CallOptions<'_>) -> Result<Terms, CallError> {
+    pub(in crate::api) fn terms(&self, callee: &Callee, call: &CallOptions<'_>) -> Result<Terms, CallError> {
         let tighter = call.tighter(&self.engine.shared().spec.limits)?;
         Ok(Terms { function: callee.target, timeout: call.timeout, tighter, keep_input: true, ..Terms::default() })
     }

@@ -48,7 +48,7 @@ fn write<T: Serialize + ?Sized>(value: &T, out: &mut Vec<u8>) -> serde_json::Res
 pub(super) fn item<T: Serialize + ?Sized>(index: u64, value: &T) -> Item {
     let mut bytes = Vec::new();
     let written = write(value, &mut bytes);
-    let body = written.map(|form| Body { bytes: bytes.into(), form, path: None });
+    let body = written.map(|form| Body { bytes: bytes.into(), form, path: None, connection: None });
     let body = body.map_err(|error| bad_input(format!("the item cannot be sent: {error}")));
     Item { index, body, tag: None }
 }

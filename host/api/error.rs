@@ -78,6 +78,14 @@ pub struct TaskError {
 
 impl CallError {
     /// The task that failed, where that is the reason.
+    ///
+    /// ```
+    /// use wpool::CallError;
+    ///
+    /// fn position(error: &CallError) -> Option<u64> {
+    ///     error.task().map(|task| task.index)
+    /// }
+    /// ```
     #[must_use]
     pub fn task(&self) -> Option<&TaskError> {
         match self {
@@ -87,6 +95,14 @@ impl CallError {
     }
 
     /// How the task ended, where that is the reason.
+    ///
+    /// ```
+    /// use wpool::{CallError, Kind};
+    ///
+    /// fn was_too_slow(error: &CallError) -> bool {
+    ///     error.kind() == Some(Kind::Timeout)
+    /// }
+    /// ```
     #[must_use]
     pub fn kind(&self) -> Option<Kind> {
         self.task().map(|error| error.kind)

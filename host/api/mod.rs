@@ -12,9 +12,12 @@ mod codec;
 mod error;
 mod functions;
 mod gate;
+pub mod manager;
 mod options;
+mod process;
 mod result;
 mod results;
+mod serve;
 
 use std::fmt;
 use std::num::NonZeroUsize;
@@ -24,8 +27,10 @@ use std::time::{Duration, Instant};
 pub use builder::PoolBuilder;
 pub use error::{CallError, TaskError};
 pub use options::CallOptions;
+pub use process::{Process, ProcessBuilder};
 pub use result::AsyncResult;
 pub use results::Results;
+pub use serve::{Service, ServiceHandle, Traffic};
 
 use crate::api::callbacks::Callbacks;
 use crate::api::functions::Functions;
@@ -108,6 +113,10 @@ pub struct Stats {
 
 /// Processors that this process may use: by its affinity and by the quota of
 /// its control groups. The default size of a pool, where memory does.
+///
+/// ```
+/// assert!(wpool::cpu_count() >= 1);
+/// ```
 #[doc(alias = "process_cpu_count")]
 #[must_use]
 pub fn cpu_count() -> usize {
@@ -116,11 +125,29 @@ pub fn cpu_count() -> usize {
 
 impl Pool {
     /// Begins a pool for a module; the defaults are those of the command.
+    ///
+    /// ```no_run
+    /// use wpool::{Module, Pool};
+    ///
+    /// # fn main() -> Result<(), wpool::Error> {
+    /// let pool = Pool::builder(Module::from_file("tasks.wasm")?).processes(4).build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn builder(module: Module) -> PoolBuilder {
         PoolBuilder::new(module)
     }
 
     /// Takes no more calls; those begun go on to their end.
+    ///
+    /// ```
+    /// use wpool::{CallError, Pool};
+    ///
+    /// fn finish(pool: &Pool) -> Result<(), CallError> {
+    ///     pool.close();
+    ///     pool.join()
+    /// }
+    /// ```
     #[doc(alias = "Pool.close")]
     pub fn close(&self) {
         self.inner.gate.close();
@@ -130,6 +157,17 @@ impl Pool {
     /// what was not done ends as
     /// [`cancelled`](crate::outcome::Kind::Cancelled). Returns when no worker
     /// is left.
+    ///
+    /// ```
+    /// use wpool::{AsyncResult, CallError, Kind, Pool};
+    ///
+    /// fn give_up(pool: &Pool) -> Result<(), CallError> {
+    ///     let later: AsyncResult<u64> = pool.apply_async("spin", 7)?;
+    ///     pool.terminate();
+    ///     assert_eq!(later.get().unwrap_err().kind(), Some(Kind::Cancelled));
+    ///     Ok(())
+    /// }
+    /// ```
     #[doc(alias = "Pool.terminate")]
     pub fn terminate(&self) {
         self.inner.gate.close();
@@ -141,6 +179,16 @@ impl Pool {
     /// left is kept in memory until they are read or dropped.
     ///
     /// In a callback it does not wait for callbacks.
+    ///
+    /// ```
+    /// use wpool::{CallError, Pool};
+    ///
+    /// fn wait(pool: &Pool) -> Result<(), CallError> {
+    ///     assert!(matches!(pool.join(), Err(CallError::Running)));
+    ///     pool.close();
+    ///     pool.join()
+    /// }
+    /// ```
     ///
     /// # Errors
     /// [`CallError::Running`] where the pool was neither closed nor
@@ -158,6 +206,16 @@ impl Pool {
 
     /// Closes the pool, waits up to `grace` until all calls are done, then
     /// terminates it; what it has done. Does not wait for callbacks.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wpool::Pool;
+    ///
+    /// fn end(pool: &Pool) {
+    ///     let stats = pool.shutdown(Duration::from_secs(10));
+    ///     println!("{} tasks on {} workers", stats.tasks, stats.workers_started);
+    /// }
+    /// ```
     pub fn shutdown(&self, grace: Duration) -> Stats {
         self.close();
         self.inner.gate.wait(Instant::now().checked_add(grace));
@@ -168,6 +226,15 @@ impl Pool {
     }
 
     /// What the pool has done so far.
+    ///
+    /// ```
+    /// use wpool::Pool;
+    ///
+    /// fn tell(pool: &Pool) -> String {
+    ///     let stats = pool.stats();
+    ///     format!("{} done, {} calls under way", stats.tasks, stats.pending)
+    /// }
+    /// ```
     #[must_use]
     pub fn stats(&self) -> Stats {
         let workers = self.inner.engine.stats();
@@ -186,12 +253,28 @@ impl Pool {
     }
 
     /// Process ids of the workers that are alive. They start as work comes.
+    ///
+    /// ```
+    /// use wpool::Pool;
+    ///
+    /// fn all_started(pool: &Pool) -> bool {
+    ///     pool.worker_pids().len() == pool.processes()
+    /// }
+    /// ```
     #[must_use]
     pub fn worker_pids(&self) -> Vec<i32> {
         self.inner.engine.worker_pids()
     }
 
     /// Worker processes that the pool was made for.
+    ///
+    /// ```
+    /// use wpool::Pool;
+    ///
+    /// fn pythons_default_chunk(pool: &Pool, items: usize) -> usize {
+    ///     items.div_ceil(4 * pool.processes())
+    /// }
+    /// ```
     #[must_use]
     pub fn processes(&self) -> usize {
         self.inner.processes.get()

@@ -40,6 +40,13 @@ impl<'a> CallOptions<'a> {
     /// A call of this export: `func`, `iface/func` or `pkg:iface@ver/func`.
     /// [`CallOptions::default`] is a call of the module's only function, or of
     /// `run`.
+    ///
+    /// ```
+    /// use wpool::CallOptions;
+    ///
+    /// let square = CallOptions::new("square");
+    /// let in_an_interface = CallOptions::new("example:tasks/numbers@1.0.0/square");
+    /// ```
     #[must_use]
     pub fn new(function: impl Into<Cow<'a, str>>) -> Self {
         Self { function: Some(function.into()), ..Self::default() }
@@ -47,6 +54,15 @@ impl<'a> CallOptions<'a> {
 
     /// Wall time of each task, counted from its start in the worker. It only
     /// tightens the pool's limit: the shorter one counts.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wpool::{CallError, CallOptions, Pool};
+    ///
+    /// fn hurried(pool: &Pool) -> Result<u64, CallError> {
+    ///     pool.apply(CallOptions::new("square").timeout(Duration::from_millis(50)), 3)
+    /// }
+    /// ```
     #[must_use]
     pub fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = Some(timeout);
@@ -74,6 +90,14 @@ impl<'a> CallOptions<'a> {
     /// its own outcome and clock. Without it, `map` and `starmap` go by how
     /// long tasks take, and `imap` and `imap_unordered` send item by item.
     /// [`Chunksize::python`] is Python's formula.
+    ///
+    /// ```
+    /// use wpool::{CallError, CallOptions, Pool};
+    ///
+    /// fn tens(pool: &Pool) -> Result<Vec<u64>, CallError> {
+    ///     pool.map(CallOptions::new("square").chunksize(10), 0..1_000_u64)
+    /// }
+    /// ```
     #[must_use]
     pub fn chunksize(mut self, items: usize) -> Self {
         self.chunksize = Some(items);
@@ -84,6 +108,14 @@ impl<'a> CallOptions<'a> {
     /// from the input and not delivered, at least 1; by default twice the
     /// number of workers, times the chunk size. Short tasks are worth more:
     /// with a window of some thousand items no worker waits for the consumer.
+    ///
+    /// ```
+    /// use wpool::{CallError, CallOptions, Pool};
+    ///
+    /// fn first_hundred(pool: &Pool) -> Result<Vec<u64>, CallError> {
+    ///     pool.imap(CallOptions::new("square").window(1_000), 0_u64..)?.take(100).collect()
+    /// }
+    /// ```
     #[doc(alias = "buffersize")]
     #[must_use]
     pub fn window(mut self, items: usize) -> Self {

@@ -244,6 +244,14 @@ impl<T> AsyncResult<T> {
 
     /// Waits for the value. It can be taken again.
     ///
+    /// ```
+    /// use wpool::{AsyncResult, CallError};
+    ///
+    /// fn twice(later: &AsyncResult<u64>) -> Result<u64, CallError> {
+    ///     Ok(later.get()? + later.get()?)
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// [`CallError::Task`]: of one item its failure; of a map the first
     /// failure that came, after all items have ended. [`CallError::Value`]
@@ -259,6 +267,21 @@ impl<T> AsyncResult<T> {
     /// call a [`timeout`](super::CallOptions::timeout) to end it, or
     /// [`cancel`](Self::cancel) it.
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wpool::{AsyncResult, CallError};
+    ///
+    /// fn soon_or_not_at_all(later: &AsyncResult<u64>) -> Result<Option<u64>, CallError> {
+    ///     match later.get_timeout(Duration::from_secs(1)) {
+    ///         Err(CallError::TimedOut) => {
+    ///             later.cancel();
+    ///             Ok(None)
+    ///         }
+    ///         other => other.map(Some),
+    ///     }
+    /// }
+    /// ```
+    ///
     /// # Errors
     /// [`CallError::TimedOut`] where it has not come; else as
     /// [`get`](Self::get).
@@ -267,11 +290,30 @@ impl<T> AsyncResult<T> {
     }
 
     /// Waits until the call has ended, for at most `timeout`; whether it has.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wpool::AsyncResult;
+    ///
+    /// fn watch(later: &AsyncResult<u64>) {
+    ///     while !later.wait(Duration::from_secs(1)) {
+    ///         println!("still at work");
+    ///     }
+    /// }
+    /// ```
     pub fn wait(&self, timeout: Duration) -> bool {
         self.call.done.wait(Instant::now().checked_add(timeout))
     }
 
     /// Whether the call has ended.
+    ///
+    /// ```
+    /// use wpool::AsyncResult;
+    ///
+    /// fn done(calls: &[AsyncResult<u64>]) -> usize {
+    ///     calls.iter().filter(|call| call.ready()).count()
+    /// }
+    /// ```
     #[must_use]
     pub fn ready(&self) -> bool {
         self.call.done.is_complete()
@@ -279,6 +321,18 @@ impl<T> AsyncResult<T> {
 
     /// Whether the call ended without a failure; `None` while it has not
     /// ended, where Python raises a `ValueError`.
+    ///
+    /// ```
+    /// use wpool::AsyncResult;
+    ///
+    /// fn tell(later: &AsyncResult<u64>) -> &'static str {
+    ///     match later.successful() {
+    ///         None => "not ready",
+    ///         Some(true) => "done",
+    ///         Some(false) => "failed",
+    ///     }
+    /// }
+    /// ```
     #[must_use]
     pub fn successful(&self) -> Option<bool> {
         self.ready().then(|| self.call.first_failure().is_none())
@@ -288,6 +342,18 @@ impl<T> AsyncResult<T> {
     /// one of its tasks is killed and replaced, at no cost to other calls.
     /// The result is [`cancelled`](crate::outcome::Kind::Cancelled) at once.
     /// False where it had ended before. Python's pool has no such thing.
+    ///
+    /// ```
+    /// use wpool::{AsyncResult, CallError, Kind, Pool};
+    ///
+    /// fn changed_my_mind(pool: &Pool) -> Result<(), CallError> {
+    ///     let later: AsyncResult<u64> = pool.apply_async("spin", 7)?;
+    ///     if later.cancel() {
+    ///         assert_eq!(later.get().unwrap_err().kind(), Some(Kind::Cancelled));
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn cancel(&self) -> bool {
         let cancelled = self.call.job.give_up();
         if cancelled {
@@ -297,6 +363,16 @@ impl<T> AsyncResult<T> {
     }
 
     /// The same result, whose drop cancels the call.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use wpool::{AsyncResult, CallError, Pool};
+    ///
+    /// fn at_most_a_second(pool: &Pool) -> Result<u64, CallError> {
+    ///     let later: AsyncResult<u64> = pool.apply_async("square", 3)?.cancel_on_drop();
+    ///     later.get_timeout(Duration::from_secs(1))
+    /// }
+    /// ```
     #[must_use]
     pub fn cancel_on_drop(mut self) -> Self {
         self.cancels = true;
@@ -333,6 +409,16 @@ impl<T: 'static> AsyncResult<T> {
 
     /// Calls `callback` with the error when the call has failed; otherwise as
     /// [`callback`](Self::callback).
+    ///
+    /// ```
+    /// use wpool::{AsyncResult, CallError, Pool};
+    ///
+    /// fn fire_and_forget(pool: &Pool) -> Result<(), CallError> {
+    ///     let later: AsyncResult<u64> = pool.apply_async("square", 3)?;
+    ///     let _pending = later.error_callback(|error| eprintln!("{error}"));
+    ///     Ok(())
+    /// }
+    /// ```
     pub fn error_callback(self, callback: impl FnOnce(CallError) + Send + 'static) -> Self {
         self.call_back(|value| {
             if let Err(error) = value {

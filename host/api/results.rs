@@ -65,6 +65,17 @@ impl<R: DeserializeOwned> Results<R> {
     /// Ends what runs and what is queued; what is left comes as
     /// [`cancelled`](crate::outcome::Kind::Cancelled), and so does the end,
     /// where the input was not at its end.
+    ///
+    /// ```
+    /// use wpool::{CallError, Pool};
+    ///
+    /// fn until_a_large_one(pool: &Pool) -> Result<Option<u64>, CallError> {
+    ///     let mut squares = pool.imap::<u64, _>("square", 0_u64..)?;
+    ///     let large = squares.by_ref().filter_map(Result::ok).find(|square| *square > 1_000);
+    ///     squares.cancel();
+    ///     Ok(large)
+    /// }
+    /// ```
     pub fn cancel(&self) {
         self.outcomes.cancel();
     }

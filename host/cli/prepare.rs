@@ -22,7 +22,7 @@ use crate::pool::module::Module;
 #[derive(Debug)]
 pub struct Talk {
     /// Where messages go.
-    pub printer: Printer,
+    pub printer: Arc<Printer>,
     /// How progress is shown.
     pub progress: ProgressStyle,
 }
@@ -41,7 +41,7 @@ impl Talk {
         // Messages of -v and a line that is drawn again do not go together.
         let alone = messages.progress == When::Auto && volume != Volume::Normal;
         let progress = if alone { ProgressStyle::None } else { around.progress(messages.progress) };
-        Self { printer: Printer::new(volume, color), progress }
+        Self { printer: Arc::new(Printer::new(volume, color)), progress }
     }
 }
 

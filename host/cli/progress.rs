@@ -27,6 +27,19 @@ pub struct Counts {
     pub failed: u64,
     /// All items, where that is known.
     pub total: Option<u64>,
+    /// What a running task said of itself.
+    pub step: Option<Step>,
+}
+
+/// How far a running task is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// Its item.
+    pub index: u64,
+    /// Steps that it has done.
+    pub done: u64,
+    /// All its steps, 0 where it does not know.
+    pub total: u64,
 }
 
 /// Draws the line when it is due.
@@ -130,6 +143,14 @@ fn line(counts: Counts, rate: Option<f64>) -> String {
     if counts.failed > 0 {
         let _ = write!(text, ", {} failed", counts.failed);
     }
+    if let Some(step) = counts.step {
+        let _ = match step.total {
+            0 => write!(text, ", item {} at {}", step.index, step.done),
+            total => {
+                write!(text, ", item {} at {:.0}%", step.index, step.done.min(total) as f64 / total as f64 * 100.0)
+            }
+        };
+    }
     let Some(rate) = rate else { return text };
     let digits = if rate < 10.0 { 1 } else { 0 };
     let _ = write!(text, ", {rate:.digits$}/s");
@@ -155,15 +176,24 @@ mod tests {
 
     #[test]
     fn a_known_length_gives_share_and_time_left() {
-        let counts = Counts { done: 250, failed: 3, total: Some(1000) };
+        let counts = Counts { done: 250, failed: 3, total: Some(1000), step: None };
         assert_eq!(line(counts, Some(50.0)), "250/1000 25%, 3 failed, 50/s, 0:15 left");
         assert_eq!(line(counts, None), "250/1000 25%, 3 failed");
     }
 
     #[test]
     fn an_unknown_length_gives_what_is_known() {
-        let counts = Counts { done: 7, failed: 0, total: None };
+        let counts = Counts { done: 7, ..Counts::default() };
         assert_eq!(line(counts, Some(2.5)), "7 done, 2.5/s");
+    }
+
+    #[test]
+    fn a_task_that_says_how_far_it_is_stands_in_the_line() {
+        let step = |done, total| Some(Step { index: 4, done, total });
+        let counts = Counts { done: 7, step: step(30, 60), ..Counts::default() };
+        assert_eq!(line(counts, Some(2.5)), "7 done, item 4 at 50%, 2.5/s");
+        assert_eq!(line(Counts { step: step(9, 3), ..counts }, None), "7 done, item 4 at 100%");
+        assert_eq!(line(Counts { step: step(9, 0), ..counts }, None), "7 done, item 4 at 9");
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::outcome::{Captured, Form, Outcome, Usage, Value};
-use crate::wire::run::{Mark, Values};
+use crate::wire::run::Values;
 
 /// Values of consecutive items that one worker ran.
 #[derive(Clone, Debug)]
@@ -21,11 +21,11 @@ impl Finished {
     /// Items in it.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.values.marks.len()
+        self.values.len()
     }
 
     fn weight(&self) -> usize {
-        size_of::<Self>() + self.values.bytes.len() + self.len() * size_of::<Mark>()
+        size_of::<Self>() + self.values.weight()
     }
 }
 
@@ -90,7 +90,7 @@ impl Cursor {
     /// Moves on to the next value: the index of its item, its place among the
     /// bytes, and the time it took.
     fn advance(&mut self) -> Option<(u64, std::ops::Range<usize>, Duration)> {
-        let mark = self.finished.values.marks.get(self.next)?;
+        let mark = self.finished.values.mark(self.next)?;
         let place = self.start..mark.end as usize;
         let index = self.finished.index + self.next as u64;
         self.start = place.end;

@@ -146,6 +146,10 @@ impl Feeder<'_> {
     /// How many items are sent together; 0 for one that is not to be packed.
     fn wanted(&self) -> usize {
         let task_ns = self.shared.task_ns.load(Ordering::Relaxed);
+        if self.shared.spec.capabilities.connections {
+            // The next one may never come.
+            return 0;
+        }
         match self.chunksize {
             Chunksize::Fixed(items) if items.get() > 1 => items.get(),
             Chunksize::Fixed(_) if (1..SHORT_NS).contains(&task_ns) => TOGETHER,

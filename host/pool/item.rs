@@ -1,5 +1,8 @@
 //! One item on its way to a worker.
 
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
 use bytes::Bytes;
 
 use crate::outcome::{Failure, Tag};
@@ -28,7 +31,36 @@ pub struct Body {
     /// For placeholders in arguments: the file's path below the glob's fixed
     /// prefix, for items that are files.
     pub path: Option<String>,
+    /// The client that a worker is to talk to, where the pool serves them.
+    pub connection: Option<Connection>,
 }
+
+/// A client's connection. The host keeps it until the item has its outcome:
+/// an item that was not started may have to go to another worker.
+#[derive(Clone, Debug)]
+pub struct Connection(Arc<OwnedFd>);
+
+impl Connection {
+    /// A connection that was accepted.
+    #[must_use]
+    pub fn new(socket: OwnedFd) -> Self {
+        Self(Arc::new(socket))
+    }
+}
+
+impl AsFd for Connection {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl PartialEq for Connection {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+}
+
+impl Eq for Connection {}
 
 /// What a feeder is given: an item, or a value that becomes one.
 pub trait Supply: Send {
@@ -49,7 +81,7 @@ impl Supply for Item {
     }
 
     fn pack(&self, out: &mut Vec<u8>) -> Option<ItemForm> {
-        let Ok(Body { bytes, form, path: None }) = &self.body else { return None };
+        let Ok(Body { bytes, form, path: None, connection: None }) = &self.body else { return None };
         if self.tag.is_some() || bytes.len() > MAX_ITEM {
             return None;
         }
@@ -66,6 +98,6 @@ impl Body {
     /// No bytes; for items that will not run.
     #[must_use]
     pub fn empty() -> Self {
-        Self { bytes: Bytes::new(), form: ItemForm::Json, path: None }
+        Self { bytes: Bytes::new(), form: ItemForm::Json, path: None, connection: None }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::outcome::{Form, Outcome};
+use crate::outcome::{Captured, Failure, Form, Kind, Outcome, Usage};
 use crate::pool::Shared;
 use crate::pool::delivery::{Cursor, Delivery};
 use crate::pool::job::Job;
@@ -26,6 +26,18 @@ pub struct Outcomes {
     done: bool,
     /// Somebody else reads the job.
     leave: bool,
+    unpulled: Unpulled,
+}
+
+/// What is told of the items that a job was ended before it pulled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unpulled {
+    /// Nothing: the caller knows, or has been told.
+    Silent,
+    /// One outcome for all of them, however many; so many were given before.
+    Some { given: u64 },
+    /// One for each up to this number.
+    Each { given: u64, total: u64 },
 }
 
 /// Nothing became due in time.
@@ -35,7 +47,26 @@ pub struct TimedOut;
 
 impl Outcomes {
     pub(crate) fn new(job: Arc<Job>, shared: Arc<Shared>) -> Self {
-        Self { job, shared, ready: VecDeque::new(), current: None, owed: 0, done: false, leave: false }
+        Self {
+            job,
+            shared,
+            ready: VecDeque::new(),
+            current: None,
+            owed: 0,
+            done: false,
+            leave: false,
+            unpulled: Unpulled::Silent,
+        }
+    }
+
+    /// Items that the job is ended before it pulls end as `cancelled`, too:
+    /// each, where the input said how many it has, else one for them all.
+    pub(crate) fn with_unpulled(mut self, total: Option<u64>) -> Self {
+        self.unpulled = match total {
+            Some(total) => Unpulled::Each { given: 0, total },
+            None => Unpulled::Some { given: 0 },
+        };
+        self
     }
 
     /// The next outcome, waited for at most `timeout`; `None` after the last.
@@ -81,6 +112,42 @@ impl Outcomes {
     }
 
     fn take(&mut self, until: Option<Instant>) -> Result<Option<Outcome>, TimedOut> {
+        let outcome = self.take_pulled(until)?;
+        match (&outcome, &mut self.unpulled) {
+            (Some(_), Unpulled::Some { given } | Unpulled::Each { given, .. }) => *given += 1,
+            (None, _) => return Ok(self.take_unpulled()),
+            (Some(_), Unpulled::Silent) => {}
+        }
+        Ok(outcome)
+    }
+
+    /// After the last outcome: those of items that were never pulled.
+    fn take_unpulled(&mut self) -> Option<Outcome> {
+        let index = match &mut self.unpulled {
+            Unpulled::Each { given, total } if *given < *total && self.job.is_cut() => {
+                *given += 1;
+                *given - 1
+            }
+            Unpulled::Some { given } if self.job.is_cut() => {
+                let index = *given;
+                self.unpulled = Unpulled::Silent;
+                index
+            }
+            Unpulled::Silent | Unpulled::Some { .. } | Unpulled::Each { .. } => return None,
+        };
+        Some(Outcome {
+            index,
+            result: Err(Failure::new(Kind::Cancelled, "the call ended before this item was read")),
+            attempts: 0,
+            worker: None,
+            started: None,
+            usage: Usage::default(),
+            captured: Captured::default(),
+            tag: None,
+        })
+    }
+
+    fn take_pulled(&mut self, until: Option<Instant>) -> Result<Option<Outcome>, TimedOut> {
         loop {
             if let Some(outcome) = self.current.as_mut().and_then(Cursor::next) {
                 self.owe(1);

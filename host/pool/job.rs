@@ -48,6 +48,8 @@ pub struct Terms {
     /// Outcomes are kept whatever they weigh, because they are wanted all at
     /// once.
     pub hoard: bool,
+    /// Items are started once: the death of the worker that has one ends it.
+    pub once: bool,
     /// Who is told of the end.
     pub finale: Option<Arc<dyn Finale>>,
     /// Who is told every outcome.
@@ -92,6 +94,8 @@ pub struct Job {
     pub tighter: Tighter,
     /// Failed items come back with their outcome.
     pub keep_input: bool,
+    /// Items are started once.
+    pub once: bool,
     finale: Option<Arc<dyn Finale>>,
     /// Slots read whatever the undelivered outcomes weigh.
     hoards: AtomicBool,
@@ -168,6 +172,7 @@ impl Job {
             timeout: terms.timeout,
             tighter: terms.tighter,
             keep_input: terms.keep_input,
+            once: terms.once,
             finale: terms.finale,
             hoards: AtomicBool::new(terms.hoard),
             gathering: Mutex::default(),

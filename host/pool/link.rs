@@ -6,14 +6,16 @@
 
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, BorrowedFd};
 
 use bytes::{Buf, Bytes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::SendFlags;
 
+use crate::pool::item::Connection;
 use crate::wire::frame::{Decoder, FrameError, Head};
+use crate::wire::socket;
 
 /// Payloads from this size are sent from where they lie instead of copied.
 const DIRECT: usize = 16 << 10;
@@ -30,6 +32,9 @@ pub struct Link {
     decoder: Decoder,
     pending: VecDeque<Bytes>,
     gathering: Vec<u8>,
+    /// Travels beside the next bytes. There is at most one: what may be in a
+    /// worker beside a connection is nothing.
+    beside: Option<Connection>,
 }
 
 /// What [`Link::poll`] saw.
@@ -46,7 +51,7 @@ impl Link {
     #[must_use]
     pub fn new(mut decoder: Decoder, limit: u32) -> Self {
         decoder.set_limit(limit);
-        Self { decoder, pending: VecDeque::new(), gathering: Vec::new() }
+        Self { decoder, pending: VecDeque::new(), gathering: Vec::new(), beside: None }
     }
 
     /// Where small frames are gathered.
@@ -62,6 +67,11 @@ impl Link {
             self.settle();
             self.pending.push_back(payload.clone());
         }
+    }
+
+    /// Sends a connection with the frame that was gathered.
+    pub fn attach(&mut self, connection: Connection) {
+        self.beside = Some(connection);
     }
 
     fn settle(&mut self) {
@@ -82,6 +92,16 @@ impl Link {
     /// # Errors
     /// When the worker's end is closed.
     pub fn write(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        if let Some(connection) = self.beside.clone() {
+            self.settle();
+            let Some(front) = self.pending.front_mut() else { return Ok(()) };
+            let sent = socket::send_beside(socket, front, connection.as_fd())?;
+            if sent == 0 {
+                return Ok(());
+            }
+            self.beside = None;
+            front.advance(sent);
+        }
         if self.pending.is_empty() && !self.gathering.is_empty() {
             // The common case: one gathered buffer that goes out at once.
             let sent = send(socket, &self.gathering)?;

@@ -162,7 +162,7 @@ impl Run {
             let start = item.checked_sub(1).map_or(0, |before| packed.ends[before] as usize);
             let bytes = Bytes::copy_from_slice(&packed.bytes[start..packed.ends[item] as usize]);
             let nth = (item - first) as u64;
-            let body = Body { bytes, form, path: None };
+            let body = Body { bytes, form, path: None, connection: None };
             Task {
                 job: Arc::clone(&job),
                 position: position + nth,

@@ -50,7 +50,7 @@ impl<T: Serialize + Send> Supply for Typed<T> {
 
     fn into_item(self) -> Item {
         let body = serde_json::to_vec(&self.value);
-        let body = body.map(|bytes| Body { bytes: bytes.into(), form: ItemForm::Json, path: None });
+        let body = body.map(|bytes| Body { bytes: bytes.into(), form: ItemForm::Json, path: None, connection: None });
         let body = body.map_err(|error| Failure::new(Kind::BadInput, format!("the item has no JSON: {error}")));
         Item { index: self.index, body, tag: None }
     }

@@ -9,10 +9,12 @@ pub mod cache;
 pub mod compile;
 pub mod initialise;
 pub mod item;
-
+pub mod listen;
 pub mod module;
+pub mod objects;
 pub mod probe;
 pub mod process;
+pub mod resolve;
 pub mod resources;
 pub mod scratch;
 pub mod suspend;
@@ -50,7 +52,7 @@ pub use iter::{JobHandle, Outcomes, TimedOut};
 pub use job::Observer;
 pub(crate) use lone::Room;
 pub use map::MapError;
-pub use options::{Chunksize, MapOptions, PoolOptions, Rest, Work};
+pub use options::{Chunksize, Listener, MapOptions, PoolOptions, Rest, Work};
 pub use stats::Stats;
 
 use crate::describe::Description;
@@ -64,6 +66,7 @@ use crate::pool::item::Supply;
 use crate::pool::job::{Job, Terms};
 use crate::pool::load::{Chunk, Load, Task};
 use crate::pool::lone::Full;
+use crate::pool::objects::Object;
 use crate::pool::slot::{Ears, Slot};
 use crate::pool::stats::{Counts, Storm};
 use crate::wire::message::{MissingLayer, TaskSpec};
@@ -87,6 +90,8 @@ pub(crate) struct Shared {
     pub(crate) options: PoolOptions,
     pub(crate) max_item: u64,
     pub(crate) side_effects: bool,
+    /// What tasks share, in the order of the grants.
+    pub(crate) objects: Arc<Vec<Arc<Object>>>,
     pub(crate) counts: Counts,
     /// Layers of the lock-down that the first worker could not have.
     pub(crate) missing: OnceLock<Vec<MissingLayer>>,
@@ -142,6 +147,7 @@ impl Pool {
         if work.spec.isolation == Isolation::Process {
             options.max_tasks_per_child = Some(NonZeroU64::MIN);
         }
+        let objects = objects::of_grants(&work.spec.capabilities.shared, &options.objects)?;
         let processes = options.processes.get();
         let (queue, queue_out) = bounded(queue_capacity(options.processes));
         let (urgent, urgent_out) = bounded(processes * 4);
@@ -164,6 +170,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             max_item: work.spec.limits.max_item,
             side_effects: work.spec.capabilities.side_effects(),
+            objects: Arc::new(objects),
             artifact: work.artifact,
             description: work.description,
             spec: work.spec,
@@ -464,18 +471,25 @@ impl Shared {
     /// The largest frame an honest worker sends.
     pub(crate) fn frame_limit(&self) -> u32 {
         let limits = &self.spec.limits;
-        let most = limits.max_result.saturating_mul(2).saturating_add(2 * limits.max_captured).saturating_add(1 << 20);
+        let most = limits.max_result.saturating_mul(2).saturating_add(2 * limits.max_captured).saturating_add(2 << 20);
         u32::try_from(most).unwrap_or(u32::MAX)
     }
 
     /// The most items in one worker.
     pub(crate) fn credit(&self) -> Option<usize> {
-        if self.spec.isolation == Isolation::Process { Some(1) } else { self.options.credit.map(NonZeroUsize::get) }
+        let talks = self.spec.capabilities.talks() || !self.objects.is_empty();
+        let alone = self.spec.isolation == Isolation::Process || talks;
+        if alone { Some(1) } else { self.options.credit.map(NonZeroUsize::get) }
     }
 
     /// Whether an item that failed so gets another try.
     pub(crate) fn retries(&self, kind: Kind, task: &Task) -> bool {
-        task.attempts <= self.options.retries && self.options.retry_on.contains(&kind) && !task.job.is_stopped()
+        // A connection that has begun cannot begin again.
+        task.body.connection.is_none()
+            && task.attempts <= self.options.retries
+            && self.options.retry_on.contains(&kind)
+            && !task.job.once
+            && !task.job.is_stopped()
     }
 
     pub(crate) fn too_large(&self, size: usize) -> Failure {

@@ -1,15 +1,20 @@
 //! How a pool is run, and how one call of it goes through its items.
 
+use std::fmt;
 use std::fs::File;
 use std::num::{NonZeroU64, NonZeroUsize};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::describe::Description;
 use crate::limits::SandboxMode;
 use crate::outcome::Kind;
+use crate::pool::objects::Object;
 use crate::pool::process;
 use crate::wire::message::TaskSpec;
+use crate::wire::objects::Note;
 
 /// How a pool is run.
 #[derive(Clone, Debug)]
@@ -30,6 +35,34 @@ pub struct PoolOptions {
     pub worker: PathBuf,
     /// Most items in one worker at once; for measurements.
     pub credit: Option<NonZeroUsize>,
+    /// Objects that are granted and are there already; others are made.
+    pub objects: Vec<Arc<Object>>,
+    /// Who hears what running tasks say.
+    pub listener: Option<Listener>,
+}
+
+/// Hears what running tasks say: the item's index and a note. Called on the
+/// pool's threads, which wait for it; a panic in it changes nothing.
+#[derive(Clone)]
+pub struct Listener(Arc<dyn Fn(u64, Note) + Send + Sync>);
+
+impl Listener {
+    /// One that calls `hear`.
+    #[must_use]
+    pub fn new(hear: impl Fn(u64, Note) + Send + Sync + 'static) -> Self {
+        Self(Arc::new(hear))
+    }
+
+    pub(crate) fn tell(&self, index: u64, note: Note) {
+        // It has been printed, and a slot must go on.
+        let _panicked = catch_unwind(AssertUnwindSafe(|| (self.0)(index, note)));
+    }
+}
+
+impl fmt::Debug for Listener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Listener")
+    }
 }
 
 impl Default for PoolOptions {
@@ -43,6 +76,8 @@ impl Default for PoolOptions {
             backoff: Duration::ZERO,
             worker: process::own_binary(),
             credit: None,
+            objects: Vec::new(),
+            listener: None,
         }
     }
 }

@@ -3,6 +3,7 @@
 //! bounded; nothing goes through tokio or a terminal.
 
 use std::io;
+use std::os::fd::OwnedFd;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +15,7 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
+use crate::runtime::connection::{BLOCK, Connection, Traffic};
 use crate::runtime::trap::HostStop;
 use crate::wire::page::{Page, Stream};
 
@@ -35,6 +37,8 @@ struct Task {
     stdin: Bytes,
     capture: bool,
     stdout: Vec<u8>,
+    /// Takes the place of both.
+    connection: Option<Arc<Connection>>,
 }
 
 impl Console {
@@ -66,6 +70,23 @@ impl Console {
         task.stdin = stdin;
         task.capture = capture;
         task.stdout.clear();
+    }
+
+    /// The next task reads and writes this connection.
+    pub fn connect(&self, socket: OwnedFd) {
+        self.task().connection = Some(Arc::new(Connection::new(socket)));
+    }
+
+    /// The connection of the running task.
+    #[must_use]
+    pub fn connection(&self) -> Option<Arc<Connection>> {
+        self.task().connection.clone()
+    }
+
+    /// Ends the connection of the running task, if there is one; what went
+    /// over it.
+    pub fn hang_up(&self) -> Option<Traffic> {
+        self.task().connection.take().map(|connection| connection.hang_up())
     }
 
     /// Hands the captured stdout to `take` and lets go of a large buffer.
@@ -114,6 +135,19 @@ impl Stdin {
         let size = size.min(task.stdin.len());
         task.stdin.split_to(size)
     }
+
+    /// Reads a connection: all that is there, up to `size` bytes.
+    fn receive(size: usize, read: impl FnOnce(&mut [u8]) -> io::Result<Option<usize>>) -> StreamResult<Bytes> {
+        let mut block = vec![0; size.min(BLOCK)];
+        match read(&mut block) {
+            Ok(Some(0)) if size > 0 => Err(StreamError::Closed),
+            Ok(read) => {
+                block.truncate(read.unwrap_or(0));
+                Ok(block.into())
+            }
+            Err(error) => Err(StreamError::LastOperationFailed(error.into())),
+        }
+    }
 }
 
 impl IsTerminal for Stdin {
@@ -134,12 +168,26 @@ impl StdinStream for Stdin {
 
 #[async_trait]
 impl Pollable for Stdin {
-    async fn ready(&mut self) {}
+    async fn ready(&mut self) {
+        if let Some(connection) = self.0.connection() {
+            connection.readable().await;
+        }
+    }
 }
 
 #[async_trait]
 impl InputStream for Stdin {
+    async fn blocking_read(&mut self, size: usize) -> StreamResult<Bytes> {
+        match self.0.connection() {
+            Some(connection) => Self::receive(size, |block| connection.receive(block).map(Some)),
+            None => self.read(size),
+        }
+    }
+
     fn read(&mut self, size: usize) -> StreamResult<Bytes> {
+        if let Some(connection) = self.0.connection() {
+            return Self::receive(size, |block| connection.receive_now(block));
+        }
         let bytes = self.take(size);
         if bytes.is_empty() && size > 0 { Err(StreamError::Closed) } else { Ok(bytes) }
     }
@@ -147,6 +195,11 @@ impl InputStream for Stdin {
 
 impl AsyncRead for Stdin {
     fn poll_read(self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Some(connection) = self.0.connection() {
+            let read = connection.receive(buffer.initialize_unfilled())?;
+            buffer.advance(read);
+            return Poll::Ready(Ok(()));
+        }
         let bytes = self.take(buffer.remaining());
         buffer.put_slice(&bytes);
         Poll::Ready(Ok(()))
@@ -165,6 +218,11 @@ impl Output {
     #[must_use]
     pub fn new(console: &Arc<Console>, stream: Stream) -> Self {
         Self { console: Arc::clone(console), stream }
+    }
+
+    /// Where standard output is a connection.
+    fn connection(&self) -> Option<Arc<Connection>> {
+        (self.stream == Stream::Stdout).then(|| self.console.connection()).flatten()
     }
 }
 
@@ -192,6 +250,12 @@ impl Pollable for Output {
 #[async_trait]
 impl OutputStream for Output {
     fn write(&mut self, bytes: Bytes) -> StreamResult<()> {
+        if let Some(connection) = self.connection() {
+            return connection.send(&bytes).map_err(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => StreamError::Closed,
+                _ => StreamError::LastOperationFailed(error.into()),
+            });
+        }
         self.console.print(self.stream, &bytes).map_err(|stop| StreamError::Trap(stop.into()))
     }
 
@@ -206,6 +270,9 @@ impl OutputStream for Output {
 
 impl AsyncWrite for Output {
     fn poll_write(self: Pin<&mut Self>, _: &mut Context<'_>, text: &[u8]) -> Poll<io::Result<usize>> {
+        if let Some(connection) = self.connection() {
+            return Poll::Ready(connection.send(text).map(|()| text.len()));
+        }
         Poll::Ready(self.console.print(self.stream, text).map(|()| text.len()).map_err(io::Error::other))
     }
 

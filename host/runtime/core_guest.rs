@@ -162,6 +162,12 @@ impl CoreGuest {
         })
     }
 
+    /// Its standard streams.
+    #[must_use]
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
     /// Whether guests may wait in WASI calls.
     #[must_use]
     pub fn uses_wasi(&self) -> bool {

@@ -38,12 +38,17 @@ pub fn describe(wasm: &[u8]) -> Result<Description, Refusal> {
     let Some(types) = &types else { return Err(Refusal::module("the component is cut short")) };
     let types = types.as_ref();
     let mut description = Description { shape: Shape::Component, ..Description::default() };
-    let mut walk = Walk { types, budget: TYPE_BUDGET, frames: Vec::new(), sizes: Sizes::default() };
+    let mut walk = Walk { types, budget: TYPE_BUDGET, frames: Vec::new(), sizes: Sizes::default(), composed: false };
     for payload in Parser::new(0).parse_all(wasm) {
         let described = payload.and_then(|payload| walk.payload(payload, &mut description));
         described.map_err(unreadable)?;
     }
     description.needs = walk.sizes.needs;
+    if walk.composed {
+        // Calls between components go through modules that wasmtime adds: one
+        // at most before each instance, and one at the end.
+        description.needs.instances = walk.sizes.needs.instances.saturating_mul(2).saturating_add(1);
+    }
     description.memory_minimum = walk.sizes.memory_bytes;
     Ok(description)
 }
@@ -70,6 +75,9 @@ fn types_of(wasm: &[u8]) -> wasmparser::Result<Option<Types>> {
 #[must_use]
 pub fn grant(import: &str) -> Grant {
     let Some((interface, version)) = import.split_once('@') else { return Grant::Unknown };
+    if let Some(grant) = pool_grant(interface, version) {
+        return grant;
+    }
     let patch = version.strip_prefix("0.2.");
     let supported = patch.is_some_and(|patch| !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit()));
     if !supported {
@@ -104,6 +112,18 @@ pub fn grant(import: &str) -> Grant {
         | "wasi:sockets/udp-create-socket" => Grant::Flag("--allow-net".to_owned()),
         _ => Grant::Unknown,
     }
+}
+
+/// What answers an interface of the pool's own, and of key-value stores.
+fn pool_grant(interface: &str, version: &str) -> Option<Grant> {
+    let own = |name: &str| interface.strip_prefix("wpool:pool/") == Some(name);
+    let standard = |name: &str| interface.strip_prefix("wasi:keyvalue/") == Some(name);
+    if version.starts_with("0.1.") && ["types", "context", "log", "progress"].into_iter().any(own) {
+        return Some(Grant::Always);
+    }
+    let shared = version.starts_with("0.1.") && ["queue", "lock", "semaphore", "counter", "event"].into_iter().any(own)
+        || version == "0.2.0-draft" && ["store", "atomics"].into_iter().any(standard);
+    shared.then(|| Grant::Flag("--shared".to_owned()))
 }
 
 /// Whether an export of this name makes the component a command.
@@ -147,6 +167,8 @@ struct Walk<'a> {
     budget: usize,
     frames: Vec<Open>,
     sizes: Sizes,
+    /// Components in it are instantiated.
+    composed: bool,
 }
 
 impl Walk<'_> {
@@ -216,6 +238,7 @@ impl Walk<'_> {
             Payload::ComponentInstanceSection(section) => {
                 for instance in section {
                     if let ComponentInstance::Instantiate { component_index, .. } = instance? {
+                        self.composed = true;
                         self.instantiate(|open| open.components.get(component_index as usize).copied().flatten());
                     }
                 }
@@ -433,7 +456,8 @@ mod tests {
             (instance (instantiate $outer)))"#;
         let description = describe(&wat::parse_str(text).unwrap()).unwrap();
         let needs = description.needs;
-        assert_eq!((needs.instances, needs.memories, needs.tables, needs.table_elements), (6, 6, 6, 5));
+        // As many again, and one, for what wasmtime puts between them.
+        assert_eq!((needs.instances, needs.memories, needs.tables, needs.table_elements), (13, 6, 6, 5));
         assert_eq!(description.memory_minimum, 6 * 2 * 65_536);
     }
 

@@ -2,12 +2,15 @@
 //! wasmtime-wasi's own: the standard streams are written without a detour
 //! through its tables, and writes to files count against `--max-write`.
 
+use std::io;
+
 use wasmtime::{Caller, Extern, Linker};
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::p1::wasi_snapshot_preview1::{self as preview1, WasiSnapshotPreview1};
 use wasmtime_wasi::runtime::in_tokio;
 use wiggle::GuestMemory;
 
+use crate::runtime::connection::Connection;
 use crate::runtime::preview1::{CoreState, MODULE};
 use crate::runtime::wasi::Grants;
 use crate::wire::page::Stream;
@@ -16,6 +19,9 @@ const SUCCESS: i32 = 0;
 const FAULT: i32 = 21;
 const INVAL: i32 = 28;
 const NO_SPACE: i32 = 51;
+const CONNECTION_RESET: i32 = 15;
+const IO: i32 = 29;
+const PIPE: i32 = 64;
 /// Bytes of an address and a length.
 const VECTOR: usize = 8;
 /// Most vectors in one call, as POSIX systems have it.
@@ -60,6 +66,9 @@ pub fn shadow(linker: &mut Linker<CoreState>, grants: &Grants) -> wasmtime::Resu
     linker.func_wrap(MODULE, "fd_write", fd_write)?;
     linker.func_wrap(MODULE, "fd_close", fd_close)?;
     linker.func_wrap(MODULE, "fd_renumber", fd_renumber)?;
+    if grants.connections() {
+        linker.func_wrap(MODULE, "fd_read", fd_read)?;
+    }
     if grants.writable() {
         linker.func_wrap(MODULE, "fd_pwrite", fd_pwrite)?;
         linker.func_wrap(MODULE, "fd_allocate", fd_allocate)?;
@@ -87,6 +96,50 @@ fn fd_write(mut caller: Caller<'_, CoreState>, fd: i32, vectors: i32, count: i32
     })?;
     spend(&mut caller, errno, written as u32);
     Ok(errno)
+}
+
+fn fd_read(mut caller: Caller<'_, CoreState>, fd: i32, vectors: i32, count: i32, read: i32) -> Outcome {
+    if fd == 0
+        && !caller.data().wasi.files.streams_moved
+        && let Some(connection) = caller.data().console.connection()
+    {
+        let received = receive(&mut caller, &connection, (vectors as u32, count as u32), read as u32);
+        return Ok(received.err().unwrap_or(SUCCESS));
+    }
+    call(&mut caller, |context, memory| in_tokio(preview1::fd_read(context, memory, fd, vectors, count, read)))
+}
+
+/// Reads a connection into the first vector that is not empty, which is all
+/// that one read has to do; an errno where that fails.
+fn receive(
+    caller: &mut Caller<'_, CoreState>,
+    connection: &Connection,
+    (vectors, count): (u32, u32),
+    read: u32,
+) -> Result<(), i32> {
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else { return Err(FAULT) };
+    let bytes = memory.data_mut(caller);
+    let mut total = 0;
+    for position in 0..count.min(MAX_VECTORS) {
+        let (start, length) = vector(bytes, vectors, position).ok_or(FAULT)?;
+        let buffer = start.checked_add(length).and_then(|end| bytes.get_mut(start..end)).ok_or(FAULT)?;
+        if !buffer.is_empty() {
+            total = connection.receive(buffer).map_err(|error| errno(&error))?;
+            break;
+        }
+    }
+    let target = bytes.get_mut(read as usize..).and_then(|rest| rest.get_mut(..4)).ok_or(FAULT)?;
+    target.copy_from_slice(&(total as u32).to_le_bytes());
+    Ok(())
+}
+
+/// What a guest is told of a connection that fails.
+fn errno(error: &io::Error) -> i32 {
+    match error.kind() {
+        io::ErrorKind::BrokenPipe => PIPE,
+        io::ErrorKind::ConnectionReset => CONNECTION_RESET,
+        _ => IO,
+    }
 }
 
 fn fd_pwrite(
@@ -154,12 +207,20 @@ fn print(caller: &mut Caller<'_, CoreState>, stream: Stream, vectors: u32, count
     if count > MAX_VECTORS {
         return Ok(INVAL);
     }
+    let connection = if stream == Stream::Stdout { state.console.connection() } else { None };
     let mut total: u32 = 0;
     for position in 0..count {
         let Some((start, length)) = vector(bytes, vectors, position) else { return Ok(FAULT) };
         let Some(text) = start.checked_add(length).and_then(|end| bytes.get(start..end)) else { return Ok(FAULT) };
         let Some(sum) = total.checked_add(length as u32) else { return Ok(INVAL) };
-        state.console.print(stream, text)?;
+        match &connection {
+            Some(connection) => {
+                if let Err(error) = connection.send(text) {
+                    return Ok(errno(&error));
+                }
+            }
+            None => state.console.print(stream, text)?,
+        }
         total = sum;
     }
     let Some(target) = bytes.get_mut(written as usize..).and_then(|rest| rest.get_mut(..4)) else {

@@ -101,6 +101,10 @@ impl EngineSpec {
         config.strategy(Strategy::Cranelift);
         config.wasm_features(WasmFeatures::all(), false);
         config.wasm_features(accepted(self.features, self.component), true);
+        // Calls from one core instance of a component to another copy between
+        // their memories, in modules that wasmtime writes. The module itself
+        // was held to `accepted` by the validator.
+        config.wasm_multi_memory(self.component || self.features.multi_memory);
         config.relaxed_simd_deterministic(true);
         config.gc_support(collects(self.features));
         config.concurrency_support(false);

@@ -2,6 +2,7 @@
 //! another and reports on each.
 
 use std::fs::File;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -11,7 +12,10 @@ use crate::describe::Shape;
 use crate::limits::{Limits, Tighter};
 use crate::outcome::{Failure, Form};
 use crate::runtime::abi::component::ComponentGuest;
+use crate::runtime::connection::Traffic;
+use crate::runtime::console::Console;
 use crate::runtime::core_guest::CoreGuest;
+use crate::runtime::desk::Desk;
 use crate::runtime::engine::EngineSpec;
 use crate::runtime::threads::{self, Threads, Wanted};
 use crate::runtime::trap::{no_memory, size_text};
@@ -27,6 +31,8 @@ pub struct TaskInput<'a> {
     pub function: u16,
     /// Position of the item in the input.
     pub index: u64,
+    /// How often it was started, this time included.
+    pub attempt: u16,
     /// The item's bytes.
     pub item: &'a [u8],
     /// What they are.
@@ -77,6 +83,15 @@ enum GuestKind {
     Component(Box<ComponentGuest>),
 }
 
+impl GuestKind {
+    fn console(&self) -> &Console {
+        match self {
+            Self::Core(guest) => guest.console(),
+            Self::Component(guest) => guest.console(),
+        }
+    }
+}
+
 impl Guest {
     /// Makes the engine, maps the artifact, opens the granted directories and
     /// looks up the functions. Runs no guest code and starts no thread.
@@ -110,6 +125,12 @@ impl Guest {
         Ok(Self { engine, limits, grants, kind, args, origin: Vec::new() })
     }
 
+    /// Where its calls of the pool go.
+    #[must_use]
+    pub fn desk(&self) -> &Arc<Desk> {
+        self.grants.desk()
+    }
+
     /// Starts the threads that this guest needs, on the thread that will run
     /// it, and keeps them as long as the returned value. To be called after
     /// what binds only the calling thread (landlock) and before what forbids
@@ -126,6 +147,11 @@ impl Guest {
         threads::start(&Wanted { wasi, epochs })
     }
 
+    /// The next task talks over this connection: it is its standard streams.
+    pub fn connect(&mut self, connection: OwnedFd) {
+        self.kind.console().connect(connection);
+    }
+
     /// The module of which a snapshot will be wanted, before it was compiled.
     #[must_use]
     pub fn made_of(self, origin: Vec<u8>) -> Self {
@@ -138,6 +164,7 @@ impl Guest {
         let task = TaskInput {
             function: INITIALIZER,
             index: INITIALIZER_INDEX,
+            attempt: 1,
             item: args,
             form: ItemForm::Json,
             path: None,
@@ -173,10 +200,19 @@ impl Guest {
 
     /// Runs one task; the value's bytes are appended to `out`.
     pub fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
-        let report = match &mut self.kind {
+        let before = out.len();
+        let mut report = match &mut self.kind {
             GuestKind::Core(guest) => guest.run(task, out),
             GuestKind::Component(guest) => guest.run(task, out),
         };
+        if let Some(Traffic { received, sent }) = self.kind.console().hang_up()
+            && report.result.is_ok()
+        {
+            out.truncate(before);
+            out.extend_from_slice(format!(r#"{{"received":{received},"sent":{sent}}}"#).as_bytes());
+            report.result = Ok(Form::Json);
+            report.stdout_is_result = false;
+        }
         self.wiped(report)
     }
 

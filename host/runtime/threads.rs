@@ -8,7 +8,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, EnterGuard, Runtime};
 use wasmtime::Engine;
@@ -22,6 +22,9 @@ const MAX_TICK: Duration = Duration::from_millis(10);
 const MIN_TICK: Duration = Duration::from_millis(1);
 /// Steps that a timeout is cut into, where that is within the bounds.
 const TICKS: u32 = 50;
+/// Most steps made up for at once, where the ticker comes late: a busy machine
+/// is not to prolong a timeout, and one that was suspended not to cut it.
+const MAX_STEPS: u32 = 10;
 
 /// Running threads; they end with this value, on the thread that made it.
 pub struct Threads {
@@ -87,6 +90,16 @@ pub fn ticks(timeout: Duration) -> u64 {
     u64::try_from(timeout.as_nanos().div_ceil(step)).unwrap_or(u64::MAX - 1).saturating_add(1)
 }
 
+/// Steps to make now, where the last one was due at `since`; and when the last
+/// of these was due.
+fn steps(since: Instant, now: Instant, step: Duration) -> (u32, Instant) {
+    let late = now.saturating_duration_since(since);
+    match u32::try_from(late.as_nanos() / step.as_nanos().max(1)) {
+        Ok(steps @ 0..=MAX_STEPS) => (steps, since + step * steps),
+        _ => (MAX_STEPS, now),
+    }
+}
+
 /// Advances an engine's epoch at even steps.
 struct Ticker {
     stop: Arc<AtomicBool>,
@@ -102,9 +115,12 @@ impl Ticker {
         let body = move || {
             // Nobody listens only when `start` has failed.
             let _ = ready.send(());
+            let mut since = Instant::now();
             while !ending.load(Ordering::Relaxed) {
                 std::thread::sleep(step);
-                engine.increment_epoch();
+                let (steps, next) = steps(since, Instant::now(), step);
+                since = next;
+                (0..steps).for_each(|_| engine.increment_epoch());
             }
         };
         let thread = std::thread::Builder::new().name("wpool-ticker".to_owned()).spawn(body)?;
@@ -120,5 +136,21 @@ impl Drop for Ticker {
             // The ticker cannot panic; if it did, it has stopped as well.
             let _ = thread.join();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_ticker_makes_up_for_some_steps() {
+        let (start, step) = (Instant::now(), Duration::from_millis(10));
+        let at = |ms| start + Duration::from_millis(ms);
+        assert_eq!(steps(start, at(9), step), (0, start));
+        assert_eq!(steps(start, at(11), step), (1, at(10)));
+        assert_eq!(steps(at(10), at(45), step), (3, at(40)));
+        assert_eq!(steps(start, at(60_000), step), (MAX_STEPS, at(60_000)));
+        assert_eq!(steps(at(10), start, step), (0, at(10)));
     }
 }

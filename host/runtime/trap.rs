@@ -7,6 +7,7 @@ use rustix::io::Errno;
 use wasmtime::{Trap, WasmBacktrace};
 use wasmtime_wasi::I32Exit;
 
+use crate::capabilities::{SharedGrant, SharedKind};
 use crate::limits::{GIB, KIB, Limits, MIB};
 use crate::outcome::{Detail, Failure, Frame, Kind, LimitHit, MAX_FRAMES};
 use crate::runtime::state::{Meter, Refused, State};
@@ -26,6 +27,17 @@ pub enum HostStop {
         /// The import's full name.
         import: String,
     },
+    /// A shared object was opened that is not there.
+    #[error("the {kind} {name:?} is not shared")]
+    NotShared {
+        /// What it is to be.
+        kind: SharedKind,
+        /// Its name, which is the guest's text.
+        name: String,
+    },
+    /// A shared object was used as it cannot be.
+    #[error("{0}")]
+    Misuse(String),
 }
 
 /// Where in a task something ended.
@@ -67,7 +79,7 @@ pub fn finish<W>(failure: Failure, state: &State<W>, phase: Phase) -> Failure {
         if phase == Phase::Init {
             detail.phase = Some("init".to_owned());
         }
-        detail.denied = state.denied.iter().map(|&flag| flag.to_owned()).collect();
+        detail.denied.extend(state.denied.iter().map(|&flag| flag.to_owned()));
     });
     if !state.denied.is_empty() {
         failure.message.push_str(&format!(" (it asked for what {} grants)", state.denied.join(" and ")));
@@ -95,7 +107,27 @@ fn stopped(stop: &HostStop, limits: &Limits) -> Failure {
             Failure::new(Kind::Denied, format!("import {import} was called, and nothing answers it"))
                 .with(|detail| detail.import = Some(import.clone()))
         }
+        HostStop::NotShared { kind, name } => not_shared(*kind, name),
+        HostStop::Misuse(why) => {
+            Failure::new(Kind::Trap, why).with(|detail| detail.trap = Some("shared-object".to_owned()))
+        }
     }
+}
+
+/// The failure that names the object and what grants it.
+fn not_shared(kind: SharedKind, name: &str) -> Failure {
+    let shown = short_name(name);
+    let message = match SharedGrant::new(kind, name, 1) {
+        Ok(_) if kind.is_bounded() => {
+            format!("the {kind} {shown:?} is not shared (--shared {kind}:{shown}:N grants it)")
+        }
+        Ok(_) => format!("the {kind} {shown:?} is not shared (--shared {kind}:{shown} grants it)"),
+        Err(_) => format!("the {kind} {shown:?} is not shared, and --shared takes no such name"),
+    };
+    Failure::new(Kind::Denied, message).with(|detail| {
+        detail.import = Some(format!("wpool:pool/{kind}"));
+        detail.denied = vec!["--shared".to_owned()];
+    })
 }
 
 fn trapped(trap: Trap, error: &wasmtime::Error, meter: &Meter, limits: &Limits) -> Failure {

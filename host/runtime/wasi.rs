@@ -10,9 +10,11 @@ use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
 
-use crate::capabilities::{Access, Capabilities};
+use crate::capabilities::{Access, Capabilities, NetGrant};
 use crate::runtime::console::{Console, Output, Stdin};
+use crate::runtime::desk::Desk;
 use crate::runtime::deterministic::{SeededRng, VirtualClock};
+use crate::runtime::net::{Door, MAX_SOCKETS};
 use crate::sandbox::granted;
 use crate::wire::message::Refusal;
 use crate::wire::page::Stream;
@@ -24,6 +26,8 @@ const MAX_HANDLES: usize = 64;
 /// How many more for each granted directory: one is the directory's own. With
 /// as many as the worker gets descriptors, those end first.
 const HANDLES_OF_DIRECTORY: usize = 2;
+/// How many more for each socket: itself, its streams, and what waits for them.
+const HANDLES_OF_SOCKET: usize = 6;
 
 /// Standard streams of a guest.
 const STREAMS: i32 = 3;
@@ -34,8 +38,12 @@ pub struct Grants {
     env: Vec<(String, String)>,
     seed: Option<u64>,
     scratch: Option<Scratch>,
+    net: Arc<[NetGrant]>,
+    connections: bool,
+    directories: usize,
     handles: usize,
     writable: bool,
+    desk: Arc<Desk>,
 }
 
 /// What a task's context is made of.
@@ -75,6 +83,7 @@ impl Grants {
             preopen(&mut builder, &dir.host, &dir.guest, rights)?;
         }
         let directories = capabilities.dirs.len() + usize::from(capabilities.scratch.is_some());
+        let sockets = if capabilities.net.is_empty() { 0 } else { MAX_SOCKETS };
         let scratch = match (&capabilities.scratch, scratch) {
             (Some(guest), Some(host)) => {
                 preopen(&mut builder, host, guest, FsPerms::ReadWrite)?;
@@ -87,16 +96,32 @@ impl Grants {
             files: builder.build().filesystem().clone(),
             env: capabilities.env.clone(),
             seed: capabilities.deterministic,
-            writable: capabilities.side_effects() || scratch.is_some(),
-            handles: MAX_HANDLES + HANDLES_OF_DIRECTORY * directories,
+            writable: capabilities.writes_files() || scratch.is_some(),
+            net: Arc::from(capabilities.net.as_slice()),
+            connections: capabilities.connections,
+            directories,
+            handles: MAX_HANDLES + HANDLES_OF_DIRECTORY * directories + HANDLES_OF_SOCKET * sockets,
             scratch,
+            desk: Arc::new(Desk::new(capabilities)),
         })
     }
 
     /// No directory is granted at all.
     #[must_use]
     pub fn no_files(&self) -> bool {
-        self.handles == MAX_HANDLES
+        self.directories == 0
+    }
+
+    /// Tasks are handed connections.
+    #[must_use]
+    pub fn connections(&self) -> bool {
+        self.connections
+    }
+
+    /// A new way to the granted addresses.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        Door::new(&self.net)
     }
 
     /// Handles (files, streams, pollables) that a guest may hold at once.
@@ -130,11 +155,27 @@ impl Grants {
         self.scratch.as_ref()
     }
 
-    /// A WASI 0.2 context for one task, and the clock it runs by where that
-    /// is virtual. The table beside it gets [`Grants::handles`].
+    /// Where calls of the pool go.
     #[must_use]
-    pub fn context(&self, console: &Arc<Console>, args: &[String], index: u64) -> (WasiCtx, Option<VirtualClock>) {
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.desk
+    }
+
+    /// A WASI 0.2 context for one task, and the clock it runs by where that
+    /// is virtual; its sockets ask at `door`. The table beside it gets
+    /// [`Grants::handles`].
+    #[must_use]
+    pub fn context(
+        &self,
+        console: &Arc<Console>,
+        args: &[String],
+        index: u64,
+        door: &Door,
+    ) -> (WasiCtx, Option<VirtualClock>) {
         let (mut builder, clock) = self.builder(console, args, index);
+        if door.leads_somewhere() {
+            door.guard(&mut builder);
+        }
         let mut context = builder.build();
         *context.filesystem() = self.files.clone();
         (context, clock)

@@ -1,17 +1,22 @@
 //! Landlock: files other than those granted cannot be opened, whatever the
-//! path; no TCP; no signals or abstract sockets to processes outside.
+//! path; no TCP but by granted ports; no signals or abstract sockets to
+//! processes outside.
 //!
 //! It binds the calling thread and those that it starts.
 
 use std::io;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, PathBeneath, Ruleset,
+    ABI, Access, AccessFs, AccessNet, BitFlags, CompatLevel, Compatible, LandlockStatus, NetPort, PathBeneath, Ruleset,
     RulesetAttr, RulesetCreatedAttr, Scope,
 };
 
 use super::{View, granted};
 use crate::layer::Layer;
+
+/// Most ports that get a rule each; they cost the kernel memory, and time at
+/// every worker's start.
+pub const MAX_PORTS: usize = 1024;
 
 /// The newest rules we know; older kernels apply those they know.
 const NEWEST: ABI = ABI::V9;
@@ -46,6 +51,9 @@ pub fn restrict(view: &View) -> Vec<(Layer, io::Result<()>)> {
         }
     };
     let step = |(layer, since): (Layer, ABI)| match known {
+        Ok(_) if layer == Layer::LandlockNetwork && view.ports.is_none() => {
+            (layer, Err(io::Error::other(format!("more than {MAX_PORTS} ports are granted"))))
+        }
         Ok(abi) if abi >= since => (layer, Ok(())),
         Ok(_) => (layer, Err(io::Error::other("this kernel's landlock is too old for it"))),
         Err(why) => (layer, Err(io::Error::other(why))),
@@ -58,12 +66,21 @@ const LAYERS: [(Layer, ABI); 3] =
     [(Layer::LandlockFiles, ABI::V1), (Layer::LandlockNetwork, ABI::V4), (Layer::LandlockScopes, ABI::V6)];
 
 fn rules(view: &View) -> Result<LandlockStatus, Box<dyn std::error::Error>> {
-    let ruleset = Ruleset::default()
+    let mut ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
-        .handle_access(AccessNet::from_all(NEWEST))?
         .scope(Scope::from_all(NEWEST))?;
+    if view.ports.is_some() {
+        ruleset = ruleset.handle_access(AccessNet::from_all(NEWEST))?;
+    }
     let mut created = ruleset.create()?;
+    for port in view.ports.iter().flatten() {
+        created = created.add_rule(NetPort::new(*port, AccessNet::BindTcp | AccessNet::ConnectTcp))?;
+    }
+    if view.ports.as_ref().is_some_and(|ports| !ports.is_empty()) {
+        // Any free one. To listen on what came out is the engine's to refuse.
+        created = created.add_rule(NetPort::new(0, AccessNet::BindTcp))?;
+    }
     for dir in &view.dirs {
         let rights = if dir.writable { writing() } else { reading() };
         created = created.add_rule(PathBeneath::new(granted::open(&dir.path)?, rights))?;

@@ -14,6 +14,7 @@ mod raw;
 mod root;
 pub mod seccomp;
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::RawFd;
 use std::path::{Path, PathBuf};
@@ -21,11 +22,11 @@ use std::path::{Path, PathBuf};
 use rustix::process::{Resource, Signal};
 use rustix::thread::CapabilitySet;
 
-use crate::capabilities::{Access, Capabilities};
+use crate::capabilities::{Access, Capabilities, NetGrant};
 use crate::layer::Layer;
 use crate::limits::{MIB, SandboxMode};
 
-use crate::sandbox::seccomp::{Files, Profile};
+use crate::sandbox::seccomp::{Files, Net, Profile};
 use crate::wire::message::{MissingLayer, Refusal};
 
 /// Descriptors that a worker may have open, and how many more for each
@@ -35,6 +36,10 @@ use crate::wire::message::{MissingLayer, Refusal};
 const DESCRIPTORS: u64 = 64;
 const DESCRIPTORS_OF_DIRECTORY: u64 = 2;
 
+/// How many more where sockets may be made. They end before the guest's
+/// handles, too.
+const DESCRIPTORS_OF_NETWORK: u64 = 64;
+
 /// Writable memory of a run worker beside what its guest and its payloads
 /// take, in bytes.
 const SLACK: u64 = 16 * MIB;
@@ -42,12 +47,22 @@ const SLACK: u64 = 16 * MIB;
 /// Assumed where the kernel does not tell how much is taken already.
 const UNKNOWN: u64 = 64 * MIB;
 
-/// The part of the file system that a worker keeps.
-#[derive(Clone, Debug, Default)]
+/// The part of the world that a worker keeps.
+#[derive(Clone, Debug)]
 pub struct View {
     dirs: Vec<Shown>,
     /// Some of them are not the worker's own.
     granted: bool,
+    net: Net,
+    /// Ports that are granted, of whatever address; `None` where they are too
+    /// many to be told one by one.
+    ports: Option<Vec<u16>>,
+}
+
+impl Default for View {
+    fn default() -> Self {
+        Self { dirs: Vec::new(), granted: false, net: Net::None, ports: Some(Vec::new()) }
+    }
 }
 
 /// A directory that a worker keeps.
@@ -67,11 +82,22 @@ impl View {
             .iter()
             .map(|dir| Shown { path: dir.host.clone(), writable: dir.access == Access::ReadWrite });
         let scratch = scratch.map(|path| Shown { path: path.to_owned(), writable: true });
-        Self { dirs: granted.chain(scratch).collect(), granted: !capabilities.dirs.is_empty() }
+        let net = match (capabilities.net.is_empty(), capabilities.connections) {
+            (false, _) => Net::Sockets,
+            (true, true) => Net::Connections,
+            (true, false) => Net::None,
+        };
+        Self {
+            dirs: granted.chain(scratch).collect(),
+            granted: !capabilities.dirs.is_empty(),
+            net,
+            ports: ports(&capabilities.net),
+        }
     }
 
     fn descriptors(&self) -> u64 {
-        DESCRIPTORS + DESCRIPTORS_OF_DIRECTORY * self.dirs.len() as u64
+        let network = if self.net == Net::Sockets { DESCRIPTORS_OF_NETWORK } else { 0 };
+        DESCRIPTORS + DESCRIPTORS_OF_DIRECTORY * self.dirs.len() as u64 + network
     }
 
     fn files(&self) -> Files {
@@ -81,6 +107,18 @@ impl View {
             Some(true) => Files::Write,
         }
     }
+}
+
+/// The ports of all grants, each once.
+fn ports(grants: &[NetGrant]) -> Option<Vec<u16>> {
+    let mut ports = BTreeSet::new();
+    for grant in grants {
+        if usize::from(grant.last - grant.first) >= files::MAX_PORTS {
+            return None;
+        }
+        ports.extend(grant.first..=grant.last);
+    }
+    (ports.len() <= files::MAX_PORTS).then(|| ports.into_iter().collect())
 }
 
 /// What is allowed to a run worker once it runs guests, in bytes.
@@ -141,7 +179,7 @@ impl Lockdown {
             return Ok(());
         }
         let as_superuser = view.granted && privileges::superuser();
-        for (layer, entered) in namespaces::enter(!as_superuser) {
+        for (layer, entered) in namespaces::enter(!as_superuser, view.net < Net::Sockets) {
             self.note(layer, entered)?;
         }
         let swapped = if self.layers.contains(&Layer::MountNamespace) {
@@ -189,7 +227,7 @@ impl Lockdown {
         let used = self.memory.take().and_then(|memory| memory.writable()).unwrap_or(UNKNOWN);
         let data = used.saturating_add(allowance.guest).saturating_add(allowance.payloads).saturating_add(SLACK);
         self.limit(Layer::Data, Resource::Data, data)?;
-        self.seal(Profile::Run(files))
+        self.seal(Profile::Run(files, view.net))
     }
 
     /// The last steps of a compile worker that may take `memory` bytes and

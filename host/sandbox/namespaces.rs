@@ -23,12 +23,17 @@ const OTHERS: [(Layer, UnshareFlags); 4] = [
 /// own, and tells which it got.
 ///
 /// Without `user` it stays in its user namespace: a superuser's worker that
-/// was granted directories reads them with the superuser's rights.
-pub fn enter(user: bool) -> Vec<(Layer, io::Result<()>)> {
+/// was granted directories reads them with the superuser's rights. Without
+/// `net` it stays in its network namespace: that is where granted addresses are.
+pub fn enter(user: bool, net: bool) -> Vec<(Layer, io::Result<()>)> {
     let mut steps = Vec::with_capacity(1 + OTHERS.len());
     let user = if user { own_user() } else { Err(io::Error::other("directories are granted to a superuser")) };
     steps.push((Layer::UserNamespace, user));
     for (layer, flag) in OTHERS {
+        if layer == Layer::NetworkNamespace && !net {
+            steps.push((layer, Err(io::Error::other("addresses are granted"))));
+            continue;
+        }
         let mut entered = raw::unshare(flag);
         if layer == Layer::MountNamespace {
             entered = entered.and_then(|()| private_mounts());

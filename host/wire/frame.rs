@@ -30,7 +30,9 @@ pub enum FrameKind {
     Run = 3,
     /// Host → worker: a snapshot is wanted. Worker → host: a part of it; the
     /// last one is empty.
-    Snapshot = 5,
+    Snapshot = 4,
+    /// Host → worker: a [`super::objects::Answer`] to the running task's call.
+    Answer = 5,
     /// Worker → host: a [`super::message::Ready`] as JSON.
     Ready = 16,
     /// Worker → host: an item's report.
@@ -43,7 +45,12 @@ pub enum FrameKind {
     Values = 21,
     /// Worker → host: it takes no more items, because a failure cost it the
     /// instance that the initializer had made ready.
-    Spent = 24,
+    Spent = 22,
+    /// Worker → host: a [`super::objects::Call`] of the running task, which
+    /// waits for the answer.
+    Call = 23,
+    /// Worker → host: a [`super::objects::Note`] of the running task.
+    Note = 24,
     /// Compile worker → host: a [`super::message::Compiled`] as JSON.
     Compiled = 20,
 }
@@ -54,14 +61,17 @@ impl FrameKind {
             1 => Self::Setup,
             2 => Self::Task,
             3 => Self::Run,
-            5 => Self::Snapshot,
+            4 => Self::Snapshot,
+            5 => Self::Answer,
             16 => Self::Ready,
             17 => Self::Done,
             18 => Self::Returned,
             19 => Self::Refused,
             20 => Self::Compiled,
             21 => Self::Values,
-            24 => Self::Spent,
+            22 => Self::Spent,
+            23 => Self::Call,
+            24 => Self::Note,
             _ => return None,
         })
     }

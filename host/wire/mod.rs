@@ -3,6 +3,7 @@
 
 pub mod frame;
 pub mod message;
+pub mod objects;
 pub mod page;
 pub mod report;
 pub mod run;

@@ -100,8 +100,9 @@ pub struct Mark {
 }
 
 /// Reports of consecutive tasks that returned values and did nothing else
-/// worth a word.
-#[derive(Clone, Debug, PartialEq)]
+/// worth a word. The marks stay as they came: nothing is allocated for a value,
+/// nor for a part.
+#[derive(Clone, Debug)]
 pub struct Values {
     /// The form of all of them.
     pub form: Form,
@@ -110,24 +111,57 @@ pub struct Values {
     pub started_us: u64,
     /// Peak of memory of each task, in bytes.
     pub peak_memory: u64,
-    /// One for each value.
-    pub marks: Vec<Mark>,
+    /// The longest that a task may claim to have run, in nanoseconds.
+    pub most_wall_ns: u32,
     /// The values, one after another.
     pub bytes: Bytes,
+    /// [`Mark`]s as they are on the wire, as many as values; checked.
+    marks: Bytes,
+    /// Where `bytes` begins, as the marks count.
+    base: u32,
 }
 
 impl Values {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.marks.len() / MARK
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    /// Bytes that they take in memory.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        self.bytes.len() + self.marks.len()
+    }
+
+    /// The mark of the value with this number.
+    #[must_use]
+    pub fn mark(&self, number: usize) -> Option<Mark> {
+        let mut raw = self.marks.get(number * MARK..)?;
+        let (end, wall_ns) = (raw.try_get_u32_le().ok()?, raw.try_get_u32_le().ok()?);
+        Some(Mark { end: end.saturating_sub(self.base), wall_ns: wall_ns.min(self.most_wall_ns) })
+    }
+
+    /// The marks from this number on.
+    pub fn marks(&self, from: usize) -> impl Iterator<Item = Mark> {
+        (from..).map_while(|number| self.mark(number))
+    }
+
     /// Takes the first `count` values out.
     #[must_use]
     pub fn split_front(&mut self, count: usize) -> Self {
-        let rest = self.marks.split_off(count.min(self.marks.len()));
-        let marks = std::mem::replace(&mut self.marks, rest);
-        let end = marks.last().map_or(0, |mark| mark.end);
-        let wall_ns: u64 = marks.iter().map(|mark| u64::from(mark.wall_ns)).sum();
-        let front = Self { marks, bytes: self.bytes.split_to((end as usize).min(self.bytes.len())), ..*self };
-        for mark in &mut self.marks {
-            mark.end -= end;
-        }
+        let count = count.min(self.len());
+        let end = count.checked_sub(1).and_then(|last| self.mark(last)).map_or(0, |mark| mark.end);
+        let wall_ns: u64 = self.marks(0).take(count).map(|mark| u64::from(mark.wall_ns)).sum();
+        let bytes = self.bytes.split_to((end as usize).min(self.bytes.len()));
+        let front = Self { marks: self.marks.split_to(count * MARK), bytes, ..*self };
+        self.base += end;
         self.started_us = self.started_us.saturating_add(wall_ns / 1000);
         front
     }
@@ -175,18 +209,17 @@ pub fn read_values(head: &Head, mut payload: Bytes) -> Option<Values> {
     if count == 0 || count > MAX_ITEMS || payload.len() < count * MARK {
         return None;
     }
-    let mut raw = payload.split_to(count * MARK);
-    let mut marks = Vec::with_capacity(count);
+    let marks = payload.split_to(count * MARK);
+    let bytes = payload;
+    let values = Values { form, started_us, peak_memory, most_wall_ns: u32::MAX, bytes, marks, base: 0 };
     let mut last = 0;
-    while raw.has_remaining() {
-        let mark = Mark { end: raw.get_u32_le(), wall_ns: raw.get_u32_le() };
+    for mark in values.marks(0) {
         if mark.end < last {
             return None;
         }
         last = mark.end;
-        marks.push(mark);
     }
-    (last as usize == payload.len()).then_some(Values { form, started_us, peak_memory, marks, bytes: payload })
+    (last as usize == values.bytes.len()).then_some(values)
 }
 
 #[cfg(test)]
@@ -226,21 +259,25 @@ mod tests {
             put_values(&mut out, &Head::control(FrameKind::Values, 0), Form::Text, 7, 8, &marks, &bytes);
             let (head, payload) = framed(&out);
             let read = read_values(&head, payload).expect("values");
-            prop_assert_eq!(read, Values { form: Form::Text, started_us: 7, peak_memory: 8, marks, bytes: bytes.into() });
+            prop_assert_eq!((read.form, read.started_us, read.peak_memory, read.len()), (Form::Text, 7, 8, marks.len()));
+            prop_assert_eq!((read.marks(0).collect::<Vec<_>>(), &read.bytes[..]), (marks, &bytes[..]));
         }
 
         #[test]
         fn values_are_the_same_in_two_parts(values in prop::collection::vec(any::<u8>(), 1..50), count in 0..60_usize) {
-            let marks = (1..).zip(&values).map(|(end, wall)| Mark { end, wall_ns: u32::from(*wall) * 1000 }).collect();
-            let mut rest = Values { form: Form::Json, started_us: 5, peak_memory: 0, marks, bytes: values.clone().into() };
+            let marks: Vec<Mark> = (1..).zip(&values).map(|(end, wall)| Mark { end, wall_ns: u32::from(*wall) * 1000 }).collect();
+            let mut out = Vec::new();
+            put_values(&mut out, &Head::control(FrameKind::Values, 0), Form::Json, 5, 0, &marks, &values);
+            let (head, payload) = framed(&out);
+            let mut rest = read_values(&head, payload).expect("values");
             let front = rest.split_front(count);
             prop_assert_eq!([&front.bytes[..], &rest.bytes[..]].concat(), values.clone());
-            prop_assert_eq!(front.marks.len(), count.min(values.len()));
-            prop_assert!(front.marks.iter().chain(&rest.marks).zip(&values).all(|(mark, wall)| mark.wall_ns / 1000 == u32::from(*wall)));
+            prop_assert_eq!(front.len(), count.min(values.len()));
+            prop_assert!(front.marks(0).chain(rest.marks(0)).zip(&values).all(|(mark, wall)| mark.wall_ns / 1000 == u32::from(*wall)));
             for part in [&front, &rest] {
-                prop_assert_eq!(part.marks.last().map_or(0, |mark| mark.end as usize), part.bytes.len());
+                prop_assert_eq!(part.marks(0).last().map_or(0, |mark| mark.end as usize), part.bytes.len());
             }
-            prop_assert_eq!(rest.started_us, 5 + values[..front.marks.len()].iter().map(|wall| u64::from(*wall)).sum::<u64>());
+            prop_assert_eq!(rest.started_us, 5 + values[..front.len()].iter().map(|wall| u64::from(*wall)).sum::<u64>());
         }
 
         #[test]
@@ -252,8 +289,8 @@ mod tests {
             let mut head = Head::control(FrameKind::Values, payload.len() as u32);
             head.flags = flags;
             if let Some(values) = read_values(&head, Bytes::from(payload)) {
-                prop_assert!(values.marks.iter().all(|mark| mark.end as usize <= values.bytes.len()));
-                prop_assert_eq!(values.marks.len(), count as usize);
+                prop_assert!(values.marks(0).all(|mark| mark.end as usize <= values.bytes.len()));
+                prop_assert_eq!(values.len(), count as usize);
             }
         }
 

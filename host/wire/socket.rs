@@ -37,6 +37,26 @@ pub fn send_all(socket: BorrowedFd<'_>, mut bytes: &[u8], descriptors: &[Borrowe
     Ok(())
 }
 
+/// Sends what the socket takes of `bytes` now, with a descriptor beside the
+/// first of them; how much that was. 0 is nothing, the descriptor included.
+///
+/// # Errors
+/// When the other end is closed.
+pub fn send_beside(socket: BorrowedFd<'_>, bytes: &[u8], descriptor: BorrowedFd<'_>) -> io::Result<usize> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    let descriptors = [descriptor];
+    if !control.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+        return Err(io::Error::other("no room for a descriptor"));
+    }
+    match rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL | SendFlags::DONTWAIT)
+    {
+        Ok(sent) => Ok(sent),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
 fn wait_writable(socket: BorrowedFd<'_>) -> io::Result<()> {
     use rustix::event::{PollFd, PollFlags, poll};
     match poll(&mut [PollFd::from_borrowed_fd(socket, PollFlags::OUT)], None) {

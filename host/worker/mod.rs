@@ -1,6 +1,7 @@
 //! The worker process: receives its set-up, locks itself down, then compiles
 //! one module or runs tasks until its socket ends.
 
+mod inbox;
 mod outbox;
 mod serve;
 
@@ -18,8 +19,10 @@ use crate::runtime::{Guest, Report, TaskInput};
 use crate::sandbox::{Allowance, Lockdown, View};
 use crate::wire::frame::{Decoder, FrameKind, HEADER, Head, VERSION};
 use crate::wire::message::{CompileSetup, Compiled, Ready, Refusal, RunSetup, Setup, SnapshotSetup};
+use crate::wire::objects::MAX_VALUE;
 use crate::wire::page::Page;
 use crate::wire::socket;
+use crate::worker::inbox::{Caller, Inbox};
 use crate::worker::outbox::Outbox;
 
 /// The argument that makes a program a worker.
@@ -225,22 +228,26 @@ fn run(
     // What is mapped needs no descriptor.
     drop((page_file, artifact));
     lockdown.close_files(&view)?;
+    let most = limits.max_item.max(MAX_VALUE as u64).saturating_add(1 << 17);
+    let most = u32::try_from(most).unwrap_or(u32::MAX);
     on_guest_thread(limits.stack, move || {
         let _threads = guest.start_threads()?;
         let outbox =
             Outbox::start(host).map_err(|error| Refusal::denied("cannot start the worker's threads", &error))?;
+        let inbox = Arc::new(Inbox::new(outbox.host(), decoder, most, grants.connections));
+        guest.desk().connect(Box::new(Caller { inbox: Arc::clone(&inbox), outbox: outbox.clone() }));
         let payloads = limits.max_item.saturating_mul(2).saturating_add(limits.max_result.saturating_mul(4));
         let payloads = payloads.saturating_add(snapshot.map_or(0, |snapshot| snapshot.memory));
         lockdown.seal_run(&view, Allowance { guest: limits.memory, payloads })?;
         let ready = Ready { version: VERSION, layers: lockdown.layers(), missing: lockdown.into_missing() };
         answer(host, FrameKind::Ready, &ready).map_err(host_gone)?;
         let prompt = grants.side_effects();
-        let (page, outbox) = (&*page, &outbox);
+        let (page, outbox, inbox) = (&*page, &outbox, &*inbox);
         // An error is the end of the host; the end of this process follows.
         let _gone = match act {
-            None => serve::Server { runner: guest, page, outbox, limits, prompt, decoder, gathered: 0 }.serve(host),
+            None => serve::Server { runner: guest, page, outbox, limits, prompt, inbox, gathered: 0 }.serve(),
             Some(act) => {
-                serve::Server { runner: Acting(act), page, outbox, limits, prompt, decoder, gathered: 0 }.serve(host)
+                serve::Server { runner: Acting(act), page, outbox, limits, prompt, inbox, gathered: 0 }.serve()
             }
         };
         Ok(())
@@ -255,4 +262,6 @@ impl serve::Runner for Acting {
         out.extend_from_slice(self.0(task.item).as_bytes());
         Report { result: Ok(Form::Json), fuel: None, peak_memory: 0, stdout_is_result: false }
     }
+
+    fn connect(&mut self, _connection: OwnedFd) {}
 }

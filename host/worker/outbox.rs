@@ -3,7 +3,7 @@
 //! flusher, so that a finished result never waits behind a task that hangs.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
@@ -20,6 +20,7 @@ const FLUSH: Duration = Duration::from_millis(1);
 const PATIENCE: u32 = 20;
 
 /// Replies that are gathered before they are written.
+#[derive(Clone)]
 pub(super) struct Outbox {
     shared: Arc<Shared>,
     flusher: std::thread::Thread,
@@ -94,7 +95,7 @@ struct Shared {
     replies: Mutex<Replies>,
     /// The flusher is asleep and must be called.
     asleep: AtomicBool,
-    host: std::os::fd::OwnedFd,
+    host: Arc<OwnedFd>,
 }
 
 impl Outbox {
@@ -103,7 +104,7 @@ impl Outbox {
         let shared = Arc::new(Shared {
             replies: Mutex::default(),
             asleep: AtomicBool::new(true),
-            host: host.try_clone_to_owned()?,
+            host: Arc::new(host.try_clone_to_owned()?),
         });
         let (ready, reported) = mpsc::sync_channel(1);
         let flushed = Arc::clone(&shared);
@@ -115,6 +116,11 @@ impl Outbox {
         let thread = std::thread::Builder::new().name("wpool-flusher".to_owned()).stack_size(64 << 10).spawn(body)?;
         reported.recv().map_err(io::Error::other)?;
         Ok(Self { shared, flusher: thread.thread().clone() })
+    }
+
+    /// The socket that it writes to.
+    pub(super) fn host(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.shared.host)
     }
 
     /// The replies gathered so far, to append to.

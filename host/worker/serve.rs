@@ -2,7 +2,7 @@
 //! that tests run it in memory.
 
 use std::io;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -10,12 +10,13 @@ use bytes::Bytes;
 use crate::limits::{Limits, Tighter};
 use crate::outcome::{Failure, Form, Kind, LimitHit};
 use crate::runtime::{Guest, Report, TaskInput};
-use crate::wire::frame::{Decoder, FrameKind, HEADER, Head, INITIALIZER};
+use crate::wire::frame::{FrameKind, HEADER, Head, INITIALIZER};
 use crate::wire::message::Refusal;
 use crate::wire::page::{Page, Stream};
 use crate::wire::report::{Figures, put_report, read_task};
 use crate::wire::run::{Items, MAX_ITEM, item_form};
 use crate::wire::socket;
+use crate::worker::inbox::{Inbox, MAX_BLOCK};
 use crate::worker::outbox::{Common, Outbox};
 
 /// Time after which the host gets the replies while others are still to run,
@@ -28,13 +29,13 @@ const REPLY_BYTES: usize = 64 << 10;
 /// Tasks under this are not worth a look at the processor clock.
 const CPU_WORTH: Duration = Duration::from_micros(100);
 
-/// Largest block read at once.
-const MAX_BLOCK: usize = 1 << 20;
-
 /// What runs tasks; a guest, or a stand-in for tests.
 pub(super) trait Runner {
     /// Runs one task; the value's bytes are appended to `out`.
     fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report;
+
+    /// The next task talks over this connection.
+    fn connect(&mut self, connection: OwnedFd);
 
     /// Whether it can run no more tasks.
     fn is_spent(&self) -> bool {
@@ -59,6 +60,10 @@ impl Runner for Guest {
     fn snapshot(&mut self) -> Result<Vec<u8>, Refusal> {
         Self::snapshot(self)
     }
+
+    fn connect(&mut self, connection: OwnedFd) {
+        Self::connect(self, connection);
+    }
 }
 
 /// The task loop's state.
@@ -69,32 +74,30 @@ pub(super) struct Server<'a, R> {
     pub(super) limits: &'a Limits,
     /// Every reply is written before the next task starts.
     pub(super) prompt: bool,
-    pub(super) decoder: Decoder,
+    pub(super) inbox: &'a Inbox,
     /// Bytes of replies that were gathered when the last one was.
     pub(super) gathered: usize,
 }
 
 impl<R: Runner> Server<'_, R> {
     /// Serves until the stream ends.
-    pub(super) fn serve(&mut self, host: BorrowedFd<'_>) -> io::Result<()> {
-        let most = self.limits.max_item.saturating_add(1 << 17);
-        self.decoder.set_limit(u32::try_from(most).unwrap_or(u32::MAX));
+    pub(super) fn serve(&mut self) -> io::Result<()> {
         let mut clock = Clock::new();
         let mut out = Vec::new();
         loop {
-            while let Some((head, payload)) = self.decoder.next_frame().map_err(io::Error::other)? {
+            while let Some((head, payload)) = self.inbox.next_frame()? {
                 match head.kind {
                     FrameKind::Task => {
                         self.task(&head, &payload, &mut clock, &mut out);
                         self.after(&mut clock)?;
                     }
                     FrameKind::Run => self.run_all(head, &payload, &mut clock, &mut out)?,
-                    FrameKind::Snapshot => self.snapshot(host)?,
+                    FrameKind::Snapshot => self.snapshot()?,
                     _ => {}
                 }
             }
             self.outbox.flush()?;
-            if !self.fill(host)? {
+            if !self.inbox.fill()? {
                 return Ok(());
             }
             clock.restart();
@@ -106,14 +109,8 @@ impl<R: Runner> Server<'_, R> {
         let lie = || io::Error::other("the host sent a run that is none");
         let form = item_form(head.flags).ok_or_else(lie)?;
         for item in Items::read(payload).ok_or_else(lie)? {
-            let task = TaskInput {
-                function: head.function,
-                index: head.index,
-                item,
-                form,
-                path: None,
-                tighter: Tighter::default(),
-            };
+            let (function, index, attempt) = (head.function, head.index, head.attempt);
+            let task = TaskInput { function, index, attempt, item, form, path: None, tighter: Tighter::default() };
             self.one(&head, Some(&task), clock, out);
             self.after(clock)?;
             head.ticket += 1;
@@ -144,8 +141,10 @@ impl<R: Runner> Server<'_, R> {
     }
 
     /// Sends the module as it is now, in parts, or why it cannot.
-    fn snapshot(&mut self, host: BorrowedFd<'_>) -> io::Result<()> {
+    fn snapshot(&mut self) -> io::Result<()> {
         self.outbox.flush()?;
+        let host = self.outbox.host();
+        let host = host.as_fd();
         let module = match self.runner.snapshot() {
             Ok(module) => module,
             Err(refusal) => return super::answer(host, FrameKind::Refused, &refusal),
@@ -159,36 +158,34 @@ impl<R: Runner> Server<'_, R> {
         Ok(())
     }
 
-    /// Reads more; false at the end of the stream.
-    fn fill(&mut self, host: BorrowedFd<'_>) -> io::Result<bool> {
-        let wanted = self.decoder.wanted().clamp(16 << 10, MAX_BLOCK);
-        let buffer = self.decoder.buffer();
-        let filled = buffer.len();
-        buffer.resize(filled + wanted, 0);
-        let read = socket::read(host, &mut buffer[filled..]);
-        buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
-        read.map(|read| read > 0)
-    }
-
     fn task(&mut self, head: &Head, payload: &Bytes, clock: &mut Clock, out: &mut Vec<u8>) {
         let task = read_task(head, payload).map(|parts| {
             let (item, form, path, tighter) = (parts.item, parts.form, parts.path, parts.tighter);
-            TaskInput { function: head.function, index: head.index, item, form, path, tighter }
+            let (function, index, attempt) = (head.function, head.index, head.attempt);
+            TaskInput { function, index, attempt, item, form, path, tighter }
         });
         self.one(head, task.as_ref(), clock, out);
     }
 
     /// Runs one task, or hands it back where the host has asked for it.
     fn one(&mut self, head: &Head, task: Option<&TaskInput<'_>>, clock: &mut Clock, out: &mut Vec<u8>) {
+        // Of a task that is handed back it is closed: the host has it, too.
+        let connection = self.inbox.connection();
         if !self.page.start(head.ticket, clock.now_ns()) {
             let returned = Head { kind: FrameKind::Returned, length: 0, ..*head };
             returned.put(self.outbox.replies().frames());
             return;
         }
+        self.inbox.begin(head.ticket);
         self.outbox.leave();
         let started = clock.begin();
         out.clear();
+        let alone = matches!(connection, Some(None));
+        if let Some(connection) = connection.flatten() {
+            self.runner.connect(connection);
+        }
         let report = match task {
+            Some(_) if alone => Report::failed(Failure::new(Kind::BadInput, "this pool serves connections only")),
             Some(task) => self.runner.run(task, out),
             None => Report::failed(Failure::new(Kind::BadInput, "the host sent a task that is none")),
         };

@@ -163,11 +163,17 @@ fn input(orders: &[&str]) -> (String, Vec<usize>) {
 /// Each order ends as `KIND`, `KIND:REASON` or `ok:VALUE`; all others are right.
 #[track_caller]
 fn each_costs_at_most_itself(processes: &str, lies: &[(&str, &str)]) {
+    each_costs_at_most_itself_with(&[], processes, lies);
+}
+
+/// The same with further options.
+#[track_caller]
+fn each_costs_at_most_itself_with(more: &[&str], processes: &str, lies: &[(&str, &str)]) {
     let orders: Vec<&str> = lies.iter().map(|(order, _)| *order).collect();
     let (items, places) = input(&orders);
     let den = Den::new("run", "");
     let options = ["--map", &items, "--output", "records", "-j", processes];
-    let ran = den.run(&[&options[..], &OPTIONS[..]].concat());
+    let ran = den.run(&[&options[..], &OPTIONS[..], more].concat());
     let lines: Vec<&str> = ran.out.lines().collect();
     assert_eq!(lines.len(), FILLERS + lies.len() * (FILLERS + 1), "{}", ran.err);
     let mut complaints = Vec::new();
@@ -246,6 +252,40 @@ fn answers_for_others_cost_their_item() {
             ("twice", "ok:1"),
             ("thrice", "ok:1"),
         ],
+    );
+}
+
+#[test]
+fn calls_of_shared_objects_that_are_none_cost_their_item() {
+    // What it did with the objects cannot be undone: it is not tried again.
+    const ONCE: &str = "worker-crashed:maybe-ran";
+    each_costs_at_most_itself_with(
+        &["--shared", "counter:c", "--shared", "event:e"],
+        "2",
+        &[
+            ("call-junk", ONCE),
+            ("call-empty", ONCE),
+            ("call-other-ticket", ONCE),
+            ("call-of-nothing", ONCE),
+            ("call-of-another-kind", ONCE),
+            ("call-twice", ONCE),
+            ("call-deaf", ONCE),
+            ("answer", ONCE),
+            ("note-junk", ONCE),
+            ("note-long", ONCE),
+            ("note-other-ticket", ONCE),
+            ("call-and-hang", "timeout"),
+            ("call-and-done", "ok:1"),
+            ("note-flood", "ok:1"),
+        ],
+    );
+}
+
+#[test]
+fn calls_without_a_grant_cost_their_item() {
+    each_costs_at_most_itself(
+        "2",
+        &[("call-of-nothing", PROTOCOL), ("call-twice", PROTOCOL), ("call-deaf", PROTOCOL), ("note-flood", "ok:1")],
     );
 }
 

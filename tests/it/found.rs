@@ -439,3 +439,16 @@ fn large_items_both_ways_keep_the_hosts_memory_bounded() {
     let most = (64 << 20) + 2 * PAYLOAD * 2;
     assert!(peak > PAYLOAD && peak < most, "{} MiB", peak >> 20);
 }
+
+#[test]
+fn components_of_several_call_each_other() {
+    let bench = Bench::new();
+    let composed = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/composed.wat");
+    let ran = bench.run(&["run", composed, "--map", r#"["", "a", "ab"]"#]);
+    assert_eq!(ran.out, "[0,97,195]\n", "{}", ran.err);
+    // The memories that wasmtime needs for it are no leave for the module.
+    std::fs::write(bench.path("two.wat"), "(component (core module (memory 1) (memory 1)))").unwrap();
+    let ran = bench.run(&["run", "two.wat", "--map", "[]"]);
+    assert_eq!(ran.code, Some(3), "{}", ran.err);
+    assert!(ran.err.contains("-W multi-memory"), "{}", ran.err);
+}

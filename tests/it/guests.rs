@@ -11,8 +11,19 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Runs the example in a language that brings its interpreter along, where
+/// what makes components of it could be had.
+fn interpreted(name: &str) {
+    let module = format!("{name}.wasm");
+    if root().join("target/guests").join(&module).exists() {
+        example(name, &module);
+    } else {
+        skipped(&format!("{module} is not built (scripts/setup-languages.sh)"));
+    }
+}
+
 /// A built guest, or `None` where guests may be missing.
-fn guest(name: &str) -> Option<PathBuf> {
+pub fn guest(name: &str) -> Option<PathBuf> {
     let path = root().join("target/guests").join(name);
     if path.exists() {
         return Some(path);
@@ -70,6 +81,16 @@ fn thumbnail_makes_small_pictures_and_names_the_broken_one() {
 }
 
 #[test]
+fn tasks_of_shared_share_a_queue_a_lock_and_a_store() {
+    example("shared", "shared.wasm");
+}
+
+#[test]
+fn shared_in_core_form_gives_the_same() {
+    example("shared", "shared-core.wasm");
+}
+
+#[test]
 fn logparse_reads_access_logs() {
     example("logparse", "logparse.wasm");
 }
@@ -85,6 +106,27 @@ fn primes_counts_primes() {
 }
 
 #[test]
+fn ports_are_listened_at_where_they_are_granted() {
+    example("ports", "ports.wasm");
+}
+
+#[test]
+fn echo_says_lines_back_as_a_program_and_as_a_component() {
+    example("echo", "echo.wasm");
+    example("echo", "echo-component.wasm");
+}
+
+#[test]
 fn hostile_costs_only_its_items() {
     example("hostile", "hostile.wasm");
+}
+
+#[test]
+fn python_counts_words_in_a_fresh_interpreter_for_each_item() {
+    interpreted("python");
+}
+
+#[test]
+fn javascript_counts_words_in_a_fresh_interpreter_for_each_item() {
+    interpreted("javascript");
 }

@@ -2,8 +2,8 @@
 //! again through the real binary.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::PathBuf;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::command::{Bench, Ran};
 
 /// Runs that are killed before one is left alone; more by this variable.
-const KILLS: (&str, u64) = ("WPOOL_TEST_KILLS", 8);
+const KILLS: (&str, u64) = ("WPOOL_TEST_KILLS", 20);
 
 fn fixture(name: &str) -> String {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name).display().to_string()
@@ -45,45 +45,64 @@ fn marks(bench: &Bench) -> BTreeMap<String, u64> {
     entries.map(|entry| (entry.file_name().into_string().unwrap(), entry.metadata().unwrap().len())).collect()
 }
 
+/// Kills a run when its journal has so many more outcomes than before; `None`
+/// where it ended first, else how many more it had.
+fn kill_after(bench: &Bench, line: &[&str], more: u64) -> Option<u64> {
+    let mut journal = Lines::default();
+    journal.read(&bench.path("j"));
+    let before = journal.count;
+    let mut host = bench.command(line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    // The first line of all is no outcome.
+    while journal.count.max(1) - before.max(1) < more && host.try_wait().unwrap().is_none() {
+        std::thread::sleep(Duration::from_micros(500));
+        journal.read(&bench.path("j"));
+    }
+    host.kill().unwrap();
+    let killed = host.wait().unwrap().code().is_none();
+    // Workers end with their host, but not before it.
+    std::thread::sleep(Duration::from_millis(50));
+    killed.then(|| journal.count.max(1) - before.max(1))
+}
+
+/// Lines of a file that grows.
+#[derive(Default)]
+struct Lines {
+    count: u64,
+    read: u64,
+}
+
+impl Lines {
+    fn read(&mut self, path: &Path) {
+        let Ok(mut file) = std::fs::File::open(path) else { return };
+        file.seek(SeekFrom::Start(self.read)).unwrap();
+        let mut bytes = Vec::new();
+        self.read += file.read_to_end(&mut bytes).unwrap() as u64;
+        self.count += bytes.iter().filter(|byte| **byte == b'\n').count() as u64;
+    }
+}
+
 #[test]
-fn runs_killed_at_any_moment_are_resumed_to_the_same_output() {
+fn runs_killed_in_the_middle_of_work_are_resumed_to_the_same_output() {
+    /// Each takes 2 ms on one of two workers.
     const ITEMS: u64 = 3000;
     let bench = Bench::new();
     let (mark, seed) = (fixture("mark.wat"), u64::from(std::process::id()));
-    let _ = writeln!(std::io::stderr(), "seed {seed}");
     let kills = std::env::var(KILLS.0).ok().and_then(|text| text.parse().ok()).unwrap_or(KILLS.1);
     let names: Vec<String> = (0..ITEMS).map(|item| format!("i{item}")).collect();
     std::fs::write(bench.path("items.json"), serde_json::to_string(&names).unwrap()).unwrap();
-    let line = [
-        "run",
-        &mark,
-        "--map",
-        "items.json",
-        "--dir",
-        "marks::rw",
-        "--result",
-        "text",
-        "-j",
-        "2",
-        "--journal",
-        "j",
-        "--resume",
-        "-o",
-        "out.json",
-    ];
+    std::fs::create_dir(bench.path("marks")).unwrap();
+    let line = ["run", &mark, "--map", "items.json", "--dir", "marks::rw", "--invoke", "slowly"];
+    let line = [&line[..], &["--result", "text", "-j", "2", "-o", "out.json", "--journal", "j", "--resume"]].concat();
     let mut random = seed;
     // What each item had run when the journal first said that it is ok.
     let mut done: BTreeMap<u64, u64> = BTreeMap::new();
-    std::fs::create_dir(bench.path("marks")).unwrap();
-    let mut killed = 0;
+    let mut in_the_middle = 0;
     for _ in 0..kills {
-        let mut host = bench.command(&line).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        std::thread::sleep(Duration::from_millis(10 + (random >> 33) % 90));
-        host.kill().unwrap();
-        killed += u64::from(host.wait().unwrap().code().is_none());
-        // Workers end with their host, but not before it.
-        std::thread::sleep(Duration::from_millis(100));
+        // At 0 it may not have begun; the rest is within its share of the work.
+        let more = (random >> 33) % (ITEMS / 3 / kills.max(1)).max(1);
+        let killed = kill_after(&bench, &line, more);
+        in_the_middle += u64::from(killed.is_some_and(|grown| grown > 0));
         if !bench.path("j").exists() {
             continue;
         }
@@ -93,14 +112,49 @@ fn runs_killed_at_any_moment_are_resumed_to_the_same_output() {
             assert_eq!(*done.entry(index).or_insert(marked), marked, "item {index} ran again (seed {seed})");
         }
     }
+    let before = done.len();
+    crate::support::told(&format!(
+        "journal: {in_the_middle} of {kills} kills between the first new outcome and the end, {before} of {ITEMS} \
+         items done by then (seed {seed})"
+    ));
+    assert!(in_the_middle * 4 >= kills * 3, "{in_the_middle} of {kills} kills in the middle (seed {seed})");
+    assert!(before > 0 && before < ITEMS as usize, "{before} items were done before the last run (seed {seed})");
     ended(&bench.run(&line), 0);
-    assert!(killed > 0, "no run was killed in time (seed {seed})");
     assert_eq!(bench.read("out.json"), format!("{}\n", serde_json::to_string(&names).unwrap()), "seed {seed}");
     let marks = marks(&bench);
     for (index, marked) in done {
         assert_eq!(marks[&format!("i{index}")], marked, "item {index} ran again (seed {seed})");
     }
     assert_eq!(indices(&records(&bench, "j"), "ok"), (0..ITEMS).collect::<Vec<_>>(), "each once (seed {seed})");
+    // What an undisturbed run puts out.
+    let undisturbed = line.iter().map(|word| if *word == "out.json" { "undisturbed.json" } else { word });
+    let undisturbed: Vec<&str> = undisturbed.filter(|word| !matches!(*word, "--journal" | "j" | "--resume")).collect();
+    ended(&bench.run(&undisturbed), 0);
+    assert_eq!(bench.read("out.json"), bench.read("undisturbed.json"), "seed {seed}");
+}
+
+#[test]
+fn a_journal_without_an_outcome_is_begun_anew() {
+    let bench = Bench::new();
+    let line = ["run", "square.wat", "--map", "[1,2]", "--journal", "j"];
+    // It fails after the journal is begun, and before its first item.
+    let failed = bench.run(&[&line[..], &["-o", "no/such/folder/x", "--output", "json"]].concat());
+    ended(&failed, 4);
+    assert!(bench.path("j").exists() && records(&bench, "j").is_empty(), "{failed:?}");
+    let begun = bench.read("j");
+    ended(&bench.run(&line), 0);
+    assert_eq!(indices(&records(&bench, "j"), "ok"), [0, 1]);
+    ended(&bench.run(&line), 2);
+    // Of another run, with a record that was begun: neither is worth a refusal.
+    for (rest, resume) in [("", &[][..]), ("{\"v\":1,\"ind", &[]), ("{\"v\":1,\"ind", &["--resume"])] {
+        std::fs::write(bench.path("j"), format!("{begun}{rest}")).unwrap();
+        let other = [&["run", "square.wat", "--map", "[3]", "--env", "A=b", "--journal", "j"], resume].concat();
+        let ran = bench.run(&other);
+        assert_eq!((ran.code, ran.out.as_str()), (Some(0), "[9]\n"), "{ran:?}");
+        assert_eq!(indices(&records(&bench, "j"), "ok"), [0]);
+        ended(&bench.run(&[&other[..], &["--resume"][..resume.len() ^ 1]].concat()), 0);
+        assert_eq!(indices(&records(&bench, "j"), "ok"), [0], "it was taken up");
+    }
 }
 
 #[test]

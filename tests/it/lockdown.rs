@@ -2,6 +2,7 @@
 //! worker is makes system calls, and lives or dies as it should.
 
 use std::collections::BTreeMap;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,10 +11,11 @@ use wpool::error::Error;
 use wpool::limits::SandboxMode;
 use wpool::outcome::{Kind, Outcome};
 use wpool::pool::compile::{CompileOptions, prepare};
+use wpool::pool::item::{Connection, Item};
 use wpool::pool::module::Module;
 use wpool::pool::{MapOptions, Pool, PoolOptions};
 use wpool::sandbox::seccomp::table::{Call, Test};
-use wpool::sandbox::seccomp::{Arch, Files, Profile};
+use wpool::sandbox::seccomp::{Arch, Files, Net, Profile};
 use wpool::wire::message::{Abi, TaskSpec};
 
 use crate::command::Bench;
@@ -38,10 +40,21 @@ fn start(spec: TaskSpec, processes: usize) -> Pool {
     Pool::start(work(ANY, spec), PoolOptions { worker: probe(), ..options(processes) }).expect("pool")
 }
 
-fn tried_with(spec: TaskSpec, orders: &[String]) -> Vec<Outcome> {
+pub fn tried_with(spec: TaskSpec, orders: &[String]) -> Vec<Outcome> {
+    let connections = spec.capabilities.connections;
     let pool = start(spec, 8);
-    let items: Vec<_> = (0..).zip(orders).map(|(index, order)| item(index, order.clone())).collect();
+    let items = (0..).zip(orders.to_vec()).map(move |(index, order)| match connections {
+        true => connected(item(index, order)),
+        false => item(index, order),
+    });
     pool.outcomes(items, MapOptions::default()).expect("job").collect()
+}
+
+/// The item with a client who has gone already.
+fn connected(mut item: Item) -> Item {
+    let (ours, _theirs) = UnixStream::pair().expect("sockets");
+    item.body.as_mut().expect("bytes").connection = Some(Connection::new(ours.into()));
+    item
 }
 
 fn tried(orders: &[String]) -> Vec<Outcome> {
@@ -49,12 +62,12 @@ fn tried(orders: &[String]) -> Vec<Outcome> {
 }
 
 /// What a call gave back; a negative number is an error.
-fn value(outcome: &Outcome) -> i64 {
+pub fn value(outcome: &Outcome) -> i64 {
     let value = outcome.result.as_ref().unwrap_or_else(|failure| panic!("{failure:?}"));
     std::str::from_utf8(&value.bytes).unwrap().parse().unwrap()
 }
 
-fn is_dead(outcome: &Outcome) -> bool {
+pub fn is_dead(outcome: &Outcome) -> bool {
     let failure = outcome.result.as_ref().err();
     failure.is_some_and(|failure| {
         failure.kind == Kind::WorkerCrashed
@@ -63,20 +76,20 @@ fn is_dead(outcome: &Outcome) -> bool {
     })
 }
 
-fn order(number: i64, arguments: [i64; 6]) -> String {
+pub fn order(number: i64, arguments: [i64; 6]) -> String {
     let numbers: Vec<String> = [number].iter().chain(&arguments).map(i64::to_string).collect();
     format!("[{}]", numbers.join(","))
 }
 
 /// The calls of the workers under test, by number.
-fn allowed(files: Files) -> BTreeMap<i64, &'static Call> {
+pub fn allowed(files: Files, net: Net) -> BTreeMap<i64, &'static Call> {
     let arch = Arch::native().expect("a filter for this machine");
-    Profile::Run(files).calls().filter_map(|call| Some((arch.number(call)?, call))).collect()
+    Profile::Run(files, net).calls().filter_map(|call| Some((arch.number(call)?, call))).collect()
 }
 
 /// Every number that is not in the table, tried by the real worker.
-fn all_others_are_dead(spec: TaskSpec, files: Files) {
-    let allowed = allowed(files);
+pub fn all_others_are_dead(spec: TaskSpec, files: Files, net: Net) {
+    let allowed = allowed(files, net);
     let numbers: Vec<i64> =
         (0..CALLS).filter(|number| !allowed.contains_key(number) && !UNFILTERED.contains(number)).collect();
     let orders: Vec<String> = numbers.iter().map(|number| order(*number, [0; 6])).collect();
@@ -87,20 +100,25 @@ fn all_others_are_dead(spec: TaskSpec, files: Files) {
 
 #[test]
 fn every_system_call_that_is_not_listed_is_death() {
-    all_others_are_dead(spec(Abi::Core, "run"), Files::None);
+    all_others_are_dead(spec(Abi::Core, "run"), Files::None, Net::None);
 }
 
 #[test]
 fn granted_directories_allow_no_other_calls() {
     let folder = tempfile::tempdir().unwrap();
-    all_others_are_dead(granting(folder.path(), Access::ReadWrite), Files::Write);
+    all_others_are_dead(granting(folder.path(), Access::ReadWrite), Files::Write, Net::None);
 }
 
 #[test]
 fn every_listed_system_call_is_allowed() {
+    all_listed_are_allowed(spec(Abi::Core, "run"), Net::None);
+}
+
+/// Every call in the table, made with arguments that do nothing.
+pub fn all_listed_are_allowed(mut spec: TaskSpec, net: Net) {
     // These end the worker as they are meant to.
     const LAST: [&str; 3] = ["exit", "exit_group", "rt_sigreturn"];
-    let calls: Vec<(i64, &Call)> = allowed(Files::None).into_iter().collect();
+    let calls: Vec<(i64, &Call)> = allowed(Files::None, net).into_iter().collect();
     let orders: Vec<String> = calls
         .iter()
         .map(|(number, call)| {
@@ -119,7 +137,6 @@ fn every_listed_system_call_is_allowed() {
         })
         .collect();
     // A thread that exits leaves a worker that never answers.
-    let mut spec = spec(Abi::Core, "run");
     spec.limits.timeout = Some(Duration::from_secs(1));
     for ((_, call), outcome) in calls.iter().zip(tried_with(spec, &orders)) {
         assert!(!is_dead(&outcome), "{}: {:?}", call.name, outcome.result);
@@ -131,7 +148,7 @@ fn every_listed_system_call_is_allowed() {
 #[test]
 fn listed_system_calls_with_other_arguments_are_death() {
     let number = |name: &str| {
-        let found = allowed(Files::None).into_iter().find(|(_, call)| call.name == name);
+        let found = allowed(Files::None, Net::None).into_iter().find(|(_, call)| call.name == name);
         found.expect("listed").0
     };
     let (mmap, mprotect, futex, tgkill) = (number("mmap"), number("mprotect"), number("futex"), number("tgkill"));

@@ -73,7 +73,7 @@ pub fn pool(processes: usize, work: Work) -> Pool {
 /// An item of JSON text.
 pub fn item(index: u64, text: impl Into<String>) -> Item {
     let bytes = Bytes::from(text.into());
-    Item { index, body: Ok(Body { bytes, form: ItemForm::Json, path: None }), tag: None }
+    Item { index, body: Ok(Body { bytes, form: ItemForm::Json, path: None, connection: None }), tag: None }
 }
 
 /// Items `0..count` that are their own index.
@@ -81,13 +81,16 @@ pub fn numbers(count: u64) -> impl Iterator<Item = Item> + Send + 'static {
     (0..count).map(|index| item(index, index.to_string()))
 }
 
-/// Has what the tests start heed Ctrl-C, whoever started the tests: shells
-/// have their background jobs ignore it, and that is inherited.
+/// Has what the tests start heed signals, whoever started the tests: shells
+/// have their background jobs ignore Ctrl-C and `nohup` a closed terminal, and
+/// that is inherited.
 pub fn heed_signals() {
     #[expect(unsafe_code, reason = "signal(2) has no safe form")]
     // SAFETY: the default action is no handler of ours.
     unsafe {
-        libc::signal(libc::SIGINT, libc::SIG_DFL);
+        for signal in [libc::SIGINT, libc::SIGHUP, libc::SIGQUIT, libc::SIGTERM] {
+            libc::signal(signal, libc::SIG_DFL);
+        }
     }
 }
 
@@ -119,4 +122,16 @@ pub fn children_of(parent: u32) -> Vec<i32> {
             rest.split_whitespace().nth(1) == Some(own.as_str())
         })
         .collect()
+}
+
+/// The text of all sources below a folder.
+pub fn sources(folder: &std::path::Path, all: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, all);
+        } else if path.extension().is_some_and(|end| end == "rs") {
+            all.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
 }

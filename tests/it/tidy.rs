@@ -373,6 +373,31 @@ fn links_between_documents_lead_somewhere() {
     none("links to nowhere", &complaints);
 }
 
+/// Public functions of the library's face that need no example, and why.
+const WITHOUT_EXAMPLE: [(&str, &str); 0] = [];
+
+#[test]
+fn every_call_of_the_library_has_an_example() {
+    let (mut complaints, mut examples) = (Vec::new(), 0);
+    for source in host().iter().filter(|source| source.module() == "api") {
+        let lines: Vec<&str> = source.text.lines().map(str::trim).collect();
+        for (number, line) in lines.iter().enumerate() {
+            let Some(name) = line.strip_prefix("pub fn ") else { continue };
+            let name = name.split(['(', '<']).next().unwrap_or(name);
+            // Its comment and attributes, from the last line to the first.
+            let above =
+                lines[..number].iter().rev().take_while(|line| line.starts_with("///") || line.starts_with("#["));
+            if above.clone().any(|line| line.starts_with("/// ```")) {
+                examples += 1;
+            } else if !WITHOUT_EXAMPLE.iter().any(|(known, _)| *known == name) {
+                complaints.push(format!("{}:{}: {name}", source.path, number + 1));
+            }
+        }
+    }
+    none("public functions without an example", &complaints);
+    assert!(examples > 50, "{examples} examples: the test looks in the wrong place");
+}
+
 #[test]
 fn the_changelog_knows_this_version() {
     let text = document("CHANGELOG.md");

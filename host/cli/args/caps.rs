@@ -5,9 +5,10 @@ use std::path::{Component, Path};
 use clap::Args;
 
 use super::heading;
-use crate::capabilities::{Access, Capabilities, DirGrant};
+use crate::capabilities::{Access, Capabilities, DirGrant, NetGrant, SharedGrant, check_shared};
 use crate::error::Error;
 use crate::escape;
+use crate::pool::resolve::resolve;
 
 /// What a task may reach.
 #[derive(Debug, Args)]
@@ -21,9 +22,21 @@ pub struct CapabilityArgs {
     /// Give each task a private, empty, writable directory at this path
     #[arg(long, value_name = "GUEST", value_parser = scratch, hide_short_help = true)]
     pub scratch: Option<String>,
+    /// Let tasks reach and serve addresses (repeatable)
+    ///
+    /// By WASI 0.2 sockets. [::1]:80 is IPv6; the host resolves names, once, before the run.
+    #[arg(long = "allow-net", value_name = "HOST:PORT[-PORT]", value_parser = str::parse::<NetGrant>)]
+    pub net: Vec<NetGrant>,
     /// Set a variable of the guest, or copy it from here (repeatable)
     #[arg(long, value_name = "NAME[=VALUE]", value_parser = env)]
     pub env: Vec<(String, String)>,
+    /// Let tasks share an object by its name (repeatable)
+    ///
+    /// queue:NAME:ITEMS, lock:NAME, semaphore:NAME:PERMITS, counter:NAME,
+    /// event:NAME or kv:NAME; guests open them through wpool:pool and
+    /// wasi:keyvalue.
+    #[arg(long, value_name = "KIND:NAME[:N]", value_parser = shared, hide_short_help = true)]
+    pub shared: Vec<SharedGrant>,
     /// Virtual clocks and seeded randomness: the same run twice is the same
     #[arg(long, hide_short_help = true)]
     pub deterministic: bool,
@@ -66,12 +79,18 @@ impl CapabilityArgs {
             env.retain(|(other, _)| other != name);
             env.push((name.clone(), value.clone()));
         }
-        Ok(Capabilities {
+        check_shared(&self.shared).map_err(Error::Usage)?;
+        let mut capabilities = Capabilities {
             dirs,
             scratch: self.scratch.clone(),
+            net: self.net.clone(),
+            connections: false,
             env,
             deterministic: self.deterministic.then_some(self.seed),
-        })
+            shared: self.shared.clone(),
+        };
+        resolve(&mut capabilities)?;
+        Ok(capabilities)
     }
 }
 
@@ -127,6 +146,10 @@ fn env(text: &str) -> Result<(String, String), String> {
         return Err("the name is missing; expected NAME or NAME=VALUE".to_owned());
     }
     Ok((name.to_owned(), value))
+}
+
+fn shared(text: &str) -> Result<SharedGrant, String> {
+    text.parse()
 }
 
 fn no_nul(text: &str) -> Result<(), String> {

@@ -35,6 +35,11 @@ pub struct ModeArgs {
     /// Call once with this JSON value and print the result
     #[arg(long, value_name = "JSON", allow_negative_numbers = true)]
     pub apply: Option<String>,
+    /// Serve connections, each by a run of a command
+    ///
+    /// It is the command's standard input and output. HOST:PORT (port 0: any, told on standard error) or unix:PATH.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: Option<String>,
 }
 
 /// The mode of a run.
@@ -50,6 +55,8 @@ pub enum Mode {
     Starmap,
     /// `--apply`.
     Apply,
+    /// `--listen`.
+    Listen,
 }
 
 impl Mode {
@@ -57,7 +64,7 @@ impl Mode {
     #[must_use]
     pub fn spread(self) -> Spread {
         match self {
-            Self::Map | Self::Imap | Self::ImapUnordered => Spread::One,
+            Self::Map | Self::Imap | Self::ImapUnordered | Self::Listen => Spread::One,
             Self::Starmap => Spread::Star,
             Self::Apply => Spread::Auto,
         }
@@ -66,7 +73,7 @@ impl Mode {
     /// Whether each result is written as soon as it can be.
     #[must_use]
     pub fn streams(self) -> bool {
-        matches!(self, Self::Imap | Self::ImapUnordered)
+        matches!(self, Self::Imap | Self::ImapUnordered | Self::Listen)
     }
 }
 
@@ -81,6 +88,7 @@ impl ModeArgs {
             (Mode::ImapUnordered, &self.imap_unordered),
             (Mode::Starmap, &self.starmap),
             (Mode::Apply, &self.apply),
+            (Mode::Listen, &self.listen),
         ]
         .into_iter()
         .find_map(|(mode, source)| Some((mode, source.as_deref()?)))
@@ -295,7 +303,7 @@ pub struct OutputArgs {
     /// Write failed items to FILE; --input records runs them again
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub failed: Option<PathBuf>,
-    /// Write every outcome to FILE as soon as it is known; see --resume
+    /// Write every outcome to FILE at once; --resume goes on from there
     #[arg(long, value_name = "FILE")]
     pub journal: Option<PathBuf>,
     /// Go on with the run of --journal: what is ok there is not run again
@@ -309,7 +317,8 @@ pub struct OutputArgs {
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "same-module",
-        hide_possible_values = true
+        hide_possible_values = true,
+        hide_short_help = true
     )]
     pub resume: Option<ResumeArg>,
     /// What json and jsonl have for a failed item: null, or nothing
@@ -331,7 +340,7 @@ pub struct OutputArgs {
     #[arg(long, value_name = "FILE", hide_short_help = true)]
     pub stats_file: Option<PathBuf>,
     /// Show effective limits, grants, layers and workers; run nothing
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub dry_run: bool,
 }
 

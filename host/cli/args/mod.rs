@@ -70,7 +70,7 @@ pub enum Command {
 #[command(before_help = RUN_EXAMPLES)]
 #[command(
     override_usage = "wpool run [OPTIONS] MODULE (--map SRC | --imap SRC | --imap-unordered SRC | --starmap SRC | \
-                      --apply JSON) [-- GUEST ARGS]"
+                      --apply JSON | --listen ADDR) [-- GUEST ARGS]"
 )]
 #[command(after_help = "SRC is a file, - for standard input, or JSON beginning with [.")]
 #[command(after_long_help = "\

@@ -189,7 +189,7 @@ impl Reader {
             }
         }
         let path = tag.path.clone();
-        let body = piece.body.map(|bytes| Body { bytes, form: piece.form, path });
+        let body = piece.body.map(|bytes| Body { bytes, form: piece.form, path, connection: None });
         let tag = (tag != Tag::default()).then(|| Box::new(tag));
         Item { index, body, tag }
     }

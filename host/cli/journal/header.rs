@@ -51,11 +51,16 @@ impl Run {
     /// The run that calls tasks like this.
     #[must_use]
     pub fn new(argv: Vec<String>, sha256: String, function: String, spec: &TaskSpec) -> Self {
-        let options = match serde_json::to_value(spec) {
+        let mut options = match serde_json::to_value(spec) {
             Ok(Value::Object(options)) => options,
             // A specification is an object.
             _ => Map::new(),
         };
+        // A name that is granted may have other addresses by now.
+        let grants = options.get_mut("capabilities").and_then(|grants| grants.get_mut("net")?.as_array_mut());
+        for grant in grants.into_iter().flatten().filter_map(Value::as_object_mut) {
+            grant.remove("addresses");
+        }
         let shaping = options.into_iter().filter(|(name, _)| !NOT_SHAPING.contains(&name.as_str()));
         let abi = spec.targets.first().map(|target| Value::from(format!("{:?}", target.abi).to_lowercase()));
         let options = shaping.chain(abi.map(|abi| ("abi".to_owned(), abi))).collect();

@@ -63,6 +63,21 @@ impl Index {
     }
 }
 
+/// Whether a journal holds no whole line from byte `start` on.
+pub fn is_empty(file: &File, start: u64, shown: &str) -> Result<bool, Error> {
+    let unreadable = |error: io::Error| Error::Input(format!("cannot read the journal {shown}: {error}"));
+    let mut lines = BufReader::with_capacity(BLOCK, file);
+    lines.seek(SeekFrom::Start(start)).map_err(unreadable)?;
+    loop {
+        let block = lines.fill_buf().map_err(unreadable)?;
+        if block.is_empty() || block.contains(&b'\n') {
+            return Ok(block.is_empty());
+        }
+        let read = block.len();
+        lines.consume(read);
+    }
+}
+
 /// The line that begins at byte `at`, without its end.
 pub fn line_at(file: &File, at: u64) -> io::Result<Vec<u8>> {
     let mut line = Vec::new();

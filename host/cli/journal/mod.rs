@@ -53,7 +53,8 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Begins a journal, or takes one up.
+    /// Begins a journal, or takes one up. One without a single outcome is
+    /// begun anew, whatever run it was of.
     ///
     /// # Errors
     /// [`Error::Usage`] when there is one and it is not to be taken up, or it
@@ -65,7 +66,13 @@ impl Journal {
         let mut file = lock(path).map_err(cannot("open"))?;
         let size = file.metadata().map_err(cannot("open"))?.len();
         let found = if size == 0 { None } else { header::read(&file, &shown)? };
-        let (salt, index) = match (found, resume) {
+        // A run that ended before its first outcome: there is nothing to take
+        // up, nor to lose.
+        let nothing = match &found {
+            Some((_, start)) => index::is_empty(&file, *start, &shown)?,
+            None => false,
+        };
+        let (salt, index) = match (found.filter(|_| !nothing), resume) {
             (Some(_), None) => {
                 return Err(Error::Usage(format!(
                     "--journal: {shown} is there already: --resume takes that run up, another name begins a new one"
@@ -78,7 +85,7 @@ impl Journal {
                 file.set_len(end).map_err(cannot("write"))?;
                 (found.salt()?, index)
             }
-            (None, _) if size > 0 && resume.is_none() => {
+            (None, _) if size > 0 && !nothing && resume.is_none() => {
                 return Err(Error::Usage(format!("--journal: {shown} is there already, and is no journal")));
             }
             (None, _) => {

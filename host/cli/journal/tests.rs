@@ -12,7 +12,8 @@ use crate::pool::item::{Body, Item};
 use crate::wire::message::ItemForm;
 
 fn item(index: u64, text: &'static str, form: ItemForm, path: Option<&str>) -> Item {
-    let body = Body { bytes: Bytes::from_static(text.as_bytes()), form, path: path.map(str::to_owned) };
+    let body =
+        Body { bytes: Bytes::from_static(text.as_bytes()), form, path: path.map(str::to_owned), connection: None };
     Item { index, body: Ok(body), tag: None }
 }
 

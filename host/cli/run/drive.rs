@@ -3,9 +3,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::listen::Gate;
 use crate::cli::args::limits::PoolArgs;
 use crate::cli::input::InputStatus;
 use crate::cli::journal::Journal;
@@ -13,6 +13,7 @@ use crate::cli::output::{Failed, FailurePrinter, ShowOutput, WriteError, Writer}
 use crate::cli::prepare::Talk;
 use crate::cli::printer::{Printer, Volume};
 use crate::cli::progress::{Counts, Progress};
+use crate::cli::run::notes::Steps;
 use crate::cli::signals::{Listener, Urgency};
 use crate::cli::stats::Stats;
 use crate::error::Error;
@@ -64,10 +65,12 @@ pub struct Drive<'a> {
     pub deadline: Option<Duration>,
     /// Signals.
     pub listener: Option<&'a Listener>,
-    /// Ends the items when set.
-    pub gate: Arc<AtomicBool>,
+    /// Ends the items.
+    pub gate: Gate,
     /// Number of items, where that is known.
     pub total: Option<u64>,
+    /// What running tasks say of themselves.
+    pub steps: Steps,
 }
 
 /// Where outcomes go.
@@ -156,6 +159,8 @@ impl Drive<'_> {
             Err(WriteError::Failed(error)) => return Err(error),
             Ok(()) => {}
         }
+        // Clients that come now are not kept waiting.
+        drive.gate.shut();
         let parts = outlets.parts();
         let (written, error) = match (outcomes.broken(), status.and_then(InputStatus::take_error)) {
             (Some(error), _) => (outlets.abort(), Some(owned(&error))),
@@ -278,9 +283,11 @@ impl Loop<'_> {
             let grace = self.drive.pool_args.grace;
             self.drain_until = now.checked_add(grace);
             self.cut = Some(Cut::Signal);
-            self.drive.gate.store(true, Ordering::Relaxed);
+            self.drive.gate.shut();
             self.drive.talk.printer.note("finishing what runs; interrupt again to stop at once (--grace)");
-            outcomes.stop();
+            if !self.drive.gate.drains() {
+                outcomes.stop();
+            }
         }
         if urgency == Urgency::Kill || self.drain_until.is_some_and(|until| now >= until) {
             outcomes.cancel();
@@ -294,7 +301,12 @@ impl Loop<'_> {
             self.drive.deadline = None;
         }
         let stats = &self.drive.run;
-        self.progress.tick(Counts { done: stats.items(), failed: stats.failed(), total: self.drive.total });
+        self.progress.tick(Counts {
+            done: stats.items(),
+            failed: stats.failed(),
+            total: self.drive.total,
+            step: self.drive.steps.latest(),
+        });
     }
 }
 

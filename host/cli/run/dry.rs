@@ -62,8 +62,16 @@ pub fn text(plan: &Plan<'_>, spec: &TaskSpec, workers: &Workers, layers: &[Strin
     if let Some(scratch) = &grants.scratch {
         row("scratch", name(scratch));
     }
+    for net in &grants.net {
+        let ports = if net.first == net.last { net.first.to_string() } else { format!("{}-{}", net.first, net.last) };
+        let addresses: Vec<String> = net.addresses.iter().map(ToString::to_string).collect();
+        row("network", format!("{} ({}) port {ports}", name(&net.host), addresses.join(", ")));
+    }
     for (key, _) in &grants.env {
         row("env", name(key));
+    }
+    for grant in &grants.shared {
+        row("shared", grant.to_string());
     }
     if let Some(seed) = grants.deterministic {
         row("deterministic", format!("seed {seed}"));

@@ -3,6 +3,8 @@
 
 mod drive;
 mod dry;
+mod listen;
+mod notes;
 mod patterns;
 mod plan;
 
@@ -11,6 +13,7 @@ use std::time::Duration;
 use serde_json::json;
 
 use self::drive::{Drive, End, Outlets};
+use self::notes::Steps;
 use self::plan::{Items, Plan};
 use super::args::RunArgs;
 use super::args::io::StatsFormat;
@@ -28,7 +31,7 @@ use crate::pool::compile::Artifact;
 use crate::pool::probe;
 use crate::pool::resources::open_all_files;
 use crate::pool::suspend;
-use crate::pool::{MapOptions, Pool, Work};
+use crate::pool::{MapOptions, Pool, PoolOptions, Work};
 use crate::wire::message::TaskSpec;
 
 /// Exit code of a run with failed items.
@@ -44,13 +47,15 @@ struct Run<'a> {
     /// On the clock of [`suspend::now`].
     started: Duration,
     stats: Stats,
+    /// What running tasks say of themselves.
+    steps: Steps,
 }
 
 /// Runs the command; gives its exit code.
 #[must_use]
 pub fn run(args: &RunArgs) -> u8 {
     let talk = Talk::new(&args.messages);
-    let mut run = Run { args, talk, started: suspend::now(), stats: Stats::new() };
+    let mut run = Run { args, talk, started: suspend::now(), stats: Stats::new(), steps: Steps::default() };
     let listener = match Listener::start(args.pool.grace) {
         Ok(listener) => Some(listener),
         Err(error) => {
@@ -80,6 +85,9 @@ impl Run<'_> {
         let plan = Plan::new(self.args)?;
         open_all_files();
         let items = plan.open()?;
+        if let Items::Clients(acceptor) = &items {
+            self.talk.printer.note(&format!("listening at {}", escape::name(&acceptor.address())));
+        }
         let stop = listener.map(Listener::stop).unwrap_or_default();
         let (module, artifact) = artifact(&self.args.module, &self.args.engine, plan.snapshot(), stop, &self.talk)?;
         self.stats.compile = Some(Compile::from(&artifact));
@@ -118,7 +126,9 @@ impl Run<'_> {
         if let Some(listener) = listener {
             listener.work();
         }
-        let pool = Pool::start(Work { artifact: file, description, spec }, plan.pool(workers.count))?;
+        let hears = Some(notes::listener(&self.talk.printer, &self.steps));
+        let options = PoolOptions { listener: hears, ..plan.pool(workers.count) };
+        let pool = Pool::start(Work { artifact: file, description, spec }, options)?;
         let end = self.feed(&plan, (items, names), &pool, outlets, listener);
         if let Some(why) = pool.scarcity() {
             self.talk.printer.warning(&format!("fewer workers than {}: {}", workers.count, escape::name(why)));
@@ -151,7 +161,7 @@ impl Run<'_> {
         let options = MapOptions {
             ordered: plan.ordered(),
             chunksize: plan.chunksize(),
-            window: self.args.pool.window,
+            window: plan.window(pool.shared().options.processes),
             rest,
             function: 0,
         };
@@ -178,6 +188,7 @@ impl Run<'_> {
             listener,
             gate,
             total,
+            steps: self.steps.clone(),
         };
         let end = drive.outcomes(outcomes, outlets, status.as_deref());
         if let Some(status) = &status {

@@ -44,7 +44,7 @@ impl Known {
         let takes_arrays = |ty: &Ty| matches!(ty, Ty::List(_) | Ty::Tuple(_) | Ty::Option(_));
         let elements = match mode {
             Mode::Starmap => left,
-            Mode::Map | Mode::Imap | Mode::ImapUnordered => {
+            Mode::Map | Mode::Imap | Mode::ImapUnordered | Mode::Listen => {
                 let arrays = function.ty.params.iter().any(|param| takes_arrays(&param.ty));
                 if arrays { usize::MAX } else { 0 }
             }

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 
+use super::listen::{self, Gate};
 use super::patterns::Known;
 use crate::capabilities::Capabilities;
 use crate::cli::args::RunArgs;
@@ -24,6 +25,7 @@ use crate::outcome::Tag;
 use crate::placeholder::Template;
 use crate::pool::initialise::Initialisation;
 use crate::pool::item::{Body, Item};
+use crate::pool::listen::Acceptor;
 use crate::pool::module::Module;
 use crate::pool::resources::{Machine, Workers};
 use crate::pool::target::{Choice, choose};
@@ -54,13 +56,19 @@ impl<'a> Plan<'a> {
     pub fn new(args: &'a RunArgs) -> Result<Self, Error> {
         let Some((mode, source)) = args.mode.chosen() else {
             return Err(Error::Usage(
-                "one of --map, --imap, --imap-unordered, --starmap or --apply is needed".to_owned(),
+                "one of --map, --imap, --imap-unordered, --starmap, --apply or --listen is needed".to_owned(),
             ));
         };
         let usage = |text: &str| Err(Error::Usage(text.to_owned()));
         let records = matches!(args.output.output, None | Some(OutFormat::Records));
         if mode == Mode::ImapUnordered && !records {
             return usage("--imap-unordered writes records; values without their index have no order (use --imap)");
+        }
+        if mode == Mode::Listen {
+            listen::check(args)?;
+            if !records {
+                return usage("--listen writes records: which connections ended, and how");
+            }
         }
         let out = args.output.out.as_deref().map_or(OutTarget::Stdout, OutTarget::parse);
         if out == OutTarget::File(PathBuf::new()) {
@@ -72,7 +80,8 @@ impl<'a> Plan<'a> {
         if matches!(args.function.result, Some(ResultAs::File(_))) && args.capabilities.scratch.is_none() {
             return usage("--result file: needs --scratch, where the command can write the file");
         }
-        let capabilities = args.capabilities.capabilities()?;
+        let mut capabilities = args.capabilities.capabilities()?;
+        capabilities.connections = mode == Mode::Listen;
         let limits = args.engine.complete(args.limits.limits());
         let initialisation = args.initializer.initialisation(&limits, &capabilities, args.function.stub_imports);
         Ok(Self { args, mode, source, limits, capabilities, initialisation, out })
@@ -88,12 +97,17 @@ impl<'a> Plan<'a> {
                 Error::Usage(format!("--apply: no JSON: {error} (a string needs quotes: --apply '\"text\"')"))
             })?;
             let bytes = Bytes::copy_from_slice(self.source.trim().as_bytes());
-            let body = Body { bytes, form: ItemForm::Json, path: None };
+            let body = Body { bytes, form: ItemForm::Json, path: None, connection: None };
             let id = self.args.input.id.as_ref().and_then(|field| input::scalar(&body.bytes, field));
             let item = self.keeps_items().then(|| body.bytes.clone());
             let tag = Tag { id, item, ..Tag::default() };
             let tag = (tag != Tag::default()).then(|| Box::new(tag));
             return Ok(Items::One(Some(Item { index: 0, body: Ok(body), tag })));
+        }
+        if self.mode == Mode::Listen {
+            // What runs nothing keeps nobody waiting.
+            let dry = self.args.output.dry_run;
+            return if dry { Ok(Items::One(None)) } else { Acceptor::bind(self.source).map(Items::Clients) };
         }
         let options = &self.args.input;
         let output = &self.args.output;
@@ -149,6 +163,7 @@ impl<'a> Plan<'a> {
         let Some(path) = &self.args.output.failed else { return Ok(None) };
         let form = match items {
             Items::One(_) => ItemForm::Json,
+            Items::Clients(_) => ItemForm::Raw,
             Items::Many(reader, _) => reader.form(),
         };
         Failed::open(path, names(module, spec), form).map(Some)
@@ -165,13 +180,16 @@ impl<'a> Plan<'a> {
             rest.as_ref().unwrap_or(description),
             &Choice {
                 invoke: function.invoke.as_deref(),
-                abi: function.abi.0,
+                abi: if self.mode == Mode::Listen { function.abi.0.or(Some(Abi::Command)) } else { function.abi.0 },
                 spread: self.mode.spread(),
                 with: &function.with,
                 stub_imports: function.stub_imports,
                 memory: self.limits.memory,
             },
         )?;
+        if target.abi != Abi::Command && self.mode == Mode::Listen {
+            return Err(Error::Usage("--listen serves commands; a function has no standard streams".to_owned()));
+        }
         if target.abi != Abi::Command && !self.args.guest.is_empty() {
             return Err(Error::Usage("arguments after -- are for commands; this function takes items only".to_owned()));
         }
@@ -331,7 +349,7 @@ impl<'a> Plan<'a> {
             return format;
         }
         match (self.mode, input) {
-            (Mode::ImapUnordered, _) => OutFormat::Records,
+            (Mode::ImapUnordered | Mode::Listen, _) => OutFormat::Records,
             (Mode::Map | Mode::Starmap, Some(Format::Json)) => OutFormat::Json,
             _ => OutFormat::Jsonl,
         }
@@ -340,7 +358,13 @@ impl<'a> Plan<'a> {
     /// Whether outcomes come in the order of the input.
     #[must_use]
     pub fn ordered(&self) -> bool {
-        self.mode != Mode::ImapUnordered
+        !matches!(self.mode, Mode::ImapUnordered | Mode::Listen)
+    }
+
+    /// How many items may be pulled and not delivered.
+    #[must_use]
+    pub fn window(&self, workers: NonZeroUsize) -> Option<NonZeroUsize> {
+        listen::window(self.mode, self.args.pool.window, workers)
     }
 
     /// How items travel: alone where each is wanted as soon as it is read.
@@ -396,6 +420,8 @@ pub enum Items {
     One(Option<Item>),
     /// Of a source, until the gate is shut.
     Many(Box<Reader>, Arc<AtomicBool>),
+    /// Of `--listen`.
+    Clients(Acceptor),
 }
 
 impl Items {
@@ -405,6 +431,7 @@ impl Items {
         match self {
             Self::One(item) => Some(u64::from(item.is_some())),
             Self::Many(reader, _) => reader.len_hint(),
+            Self::Clients(_) => None,
         }
     }
 
@@ -412,6 +439,8 @@ impl Items {
         match self {
             Self::One(_) => None,
             Self::Many(reader, _) => reader.format(),
+            // An address is taken as it is.
+            Self::Clients(_) => Some(Format::Lines),
         }
     }
 
@@ -419,17 +448,18 @@ impl Items {
     #[must_use]
     pub fn status(&self) -> Option<Arc<InputStatus>> {
         match self {
-            Self::One(_) => None,
+            Self::One(_) | Self::Clients(_) => None,
             Self::Many(reader, _) => Some(reader.status()),
         }
     }
 
-    /// Setting it ends the items.
+    /// Ends the items.
     #[must_use]
-    pub fn gate(&self) -> Arc<AtomicBool> {
+    pub fn gate(&self) -> Gate {
         match self {
-            Self::One(_) => Arc::default(),
-            Self::Many(_, gate) => Arc::clone(gate),
+            Self::One(_) => Gate::Flag(Arc::default()),
+            Self::Many(_, gate) => Gate::Flag(Arc::clone(gate)),
+            Self::Clients(acceptor) => Gate::Clients(acceptor.stopper()),
         }
     }
 }
@@ -446,6 +476,7 @@ impl Iterator for Items {
                 }
                 reader.next()
             }
+            Self::Clients(acceptor) => acceptor.next(),
         }
     }
 }

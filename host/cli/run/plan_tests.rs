@@ -119,7 +119,7 @@ fn a_shut_gate_ends_the_items() {
     let mut items = Plan::new(&args).unwrap().open().unwrap();
     assert_eq!(items.len_hint(), Some(3));
     assert_eq!(items.next().unwrap().index, 0);
-    items.gate().store(true, Ordering::Relaxed);
+    items.gate().shut();
     assert!(items.next().is_none());
 }
 

@@ -46,6 +46,12 @@ const LAST_REPLIES: Duration = Duration::from_millis(500);
 /// run: more often than that it is what makes workers say so.
 const STRAYS: u32 = 4;
 
+/// What an item did that is thought to end workers, in words.
+const TWICE: &str = "twice while it ran this item";
+
+/// The same where nothing proves that it ran.
+const OFTEN_NEXT: &str = "4 times while this item was next";
+
 /// Slack, beside a second timeout, for workers that run one item after another
 /// and have not answered the first.
 const UNANSWERED: Duration = Duration::from_secs(2);
@@ -118,6 +124,8 @@ impl Slot {
         }
         seat.process.kill();
         let (ended, words) = seat.process.reap();
+        // Before anyone hears of it: what a dead task held is free.
+        seat.session.end();
         self.shared.counts.died.fetch_add(1, Ordering::Relaxed);
         self.shared.counts.add_cpu(ended.cpu.saturating_sub(seat.cpu));
         // A death with an item running ends, at worst, as that item's outcome.
@@ -175,7 +183,7 @@ impl Slot {
         for (ticket, mut task) in tasks {
             let started = ticket <= running;
             task.attempts += u32::from(started);
-            if ticket == blamed || started && task.attempts >= STARTS {
+            if ticket == blamed || started && task.attempts >= STARTS || task.job.once {
                 match self.blame(&mut task, cause, ended) {
                     Some(failure) if !self.shared.retries(failure.kind, &task) => {
                         let usage = usage(seat, ended, &self.shared.spec.limits, now);
@@ -225,8 +233,12 @@ impl Slot {
                 if self.shared.side_effects && !violation {
                     return Some(maybe_ran(ended));
                 }
+                if task.job.once {
+                    return Some(crashed(cause, ended, violation, "while it had this item"));
+                }
+                let how = if task.deaths < DEATHS { OFTEN_NEXT } else { TWICE };
                 (violation || task.deaths >= DEATHS || task.attempts >= STARTS || task.strays >= STRAYS)
-                    .then(|| crashed(cause, ended, violation, task.deaths < DEATHS))
+                    .then(|| crashed(cause, ended, violation, how))
             }
         }
     }
@@ -259,9 +271,19 @@ impl Slot {
 /// When the item that runs, or would, is killed: by the pool's limit or by its
 /// job's shorter one.
 pub(super) fn killed_after(seat: &Seat, shared: &Shared) -> Option<Duration> {
+    shortest(shared.spec.limits.killed_after(), jobs_timeout(seat))
+}
+
+/// How long the item that runs may.
+pub(super) fn limit_of(seat: &Seat, shared: &Shared) -> Option<Duration> {
+    shortest(shared.spec.limits.timeout, jobs_timeout(seat))
+}
+
+/// The limit of the call that the running item, or the next one, is of.
+fn jobs_timeout(seat: &Seat) -> Option<Duration> {
     let running = seat.flight.job(seat.watch.ticket());
     let job = running.or_else(|| seat.flight.loads().next().map(Load::job));
-    shortest(shared.spec.limits.killed_after(), job.and_then(|job| job.timeout))
+    job.and_then(|job| job.timeout)
 }
 
 fn shortest(one: Option<Duration>, other: Option<Duration>) -> Option<Duration> {
@@ -314,7 +336,7 @@ fn usage(seat: &Seat, ended: &Ended, limits: &Limits, now: u64) -> Usage {
 /// Notes that an item came back; its failure, where that was too often.
 pub(super) fn stray(task: &mut Task) -> Option<Failure> {
     task.strays += 1;
-    (task.strays >= STRAYS).then(|| crashed(Some(Cause::Protocol), &Ended::default(), false, true))
+    (task.strays >= STRAYS).then(|| crashed(Some(Cause::Protocol), &Ended::default(), false, OFTEN_NEXT))
 }
 
 fn timeout(limit: Duration, name: &str, flag: &str) -> Failure {
@@ -326,7 +348,7 @@ fn timeout(limit: Duration, name: &str, flag: &str) -> Failure {
 fn maybe_ran(ended: &Ended) -> Failure {
     Failure::new(
         Kind::WorkerCrashed,
-        "the worker died; the item may have run and was not repeated, because it can write to a granted directory",
+        "the worker died; the item may have run and was not repeated, because what it can do outside cannot be undone",
     )
     .with(|detail| {
         detail.reason = Some("maybe-ran".to_owned());
@@ -334,12 +356,7 @@ fn maybe_ran(ended: &Ended) -> Failure {
     })
 }
 
-fn crashed(cause: Option<Cause>, ended: &Ended, violation: bool, unproven: bool) -> Failure {
-    let how = if unproven {
-        format!("{STRAYS} times while this item was next")
-    } else {
-        "twice while it ran this item".to_owned()
-    };
+fn crashed(cause: Option<Cause>, ended: &Ended, violation: bool, how: &str) -> Failure {
     let message = match (cause, ended.signal, ended.code) {
         (Some(_), ..) => "the worker broke the protocol while it ran this item".to_owned(),
         (None, ..) if violation => "the worker made a system call that its sandbox forbids".to_owned(),

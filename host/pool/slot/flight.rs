@@ -38,6 +38,14 @@ pub(super) struct Answered {
     pub(super) index: u64,
 }
 
+impl Answered {
+    /// Whether `next` follows on so many items of this.
+    pub(super) fn goes_on(&self, count: usize, next: &Self) -> bool {
+        let count = count as u64;
+        Arc::ptr_eq(&self.job, &next.job) && self.position + count == next.position && self.index + count == next.index
+    }
+}
+
 impl Flight {
     /// The items of a worker that had something to do before them, under
     /// tickets up to `last`.
@@ -88,6 +96,16 @@ impl Flight {
         self.bytes += load.bytes();
         self.entries.push_back(Entry { ticket, load: Some(load) });
         ticket
+    }
+
+    /// Ticket and index of the item that the worker answers next, unless the
+    /// host has taken it back.
+    pub(super) fn first(&self) -> Option<(u64, u64)> {
+        let entry = self.entries.front()?;
+        match entry.load.as_ref()? {
+            Load::One(task) => Some((entry.ticket, task.index)),
+            Load::Many(run) => Some((entry.ticket, run.index())),
+        }
     }
 
     /// The job of the item with this ticket, if the worker may still run it.

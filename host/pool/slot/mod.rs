@@ -2,6 +2,7 @@
 //! shared queue, keeps the worker's window full, forwards outcomes and
 //! supervises: deadlines, deaths, recycling.
 
+mod calls;
 mod death;
 mod flight;
 mod replies;
@@ -21,6 +22,7 @@ use crate::error::Error;
 use crate::pool::Shared;
 use crate::pool::job::Job;
 use crate::pool::load::{Chunk, Load, Run, Task};
+use crate::pool::slot::replies::Batch;
 use crate::pool::slot::seat::{NoWorker, Seat};
 use crate::pool::slot::watch::now_ns;
 use crate::wire::frame::{FrameKind, Head};
@@ -62,11 +64,14 @@ pub(crate) struct Slot {
     /// A job whose reader was not told of its last outcomes yet, and since
     /// when.
     untold: Option<(Arc<Job>, u64)>,
+    /// Empty between two reads; kept for the room that it has.
+    batch: Batch,
 }
 
 impl Slot {
     pub(crate) fn new(id: u32, shared: Arc<Shared>, ears: Ears) -> Self {
-        Self { id, shared, ears, seat: None, lone: false, backlog: VecDeque::new(), delayed: Vec::new(), untold: None }
+        let (backlog, delayed) = (VecDeque::new(), Vec::new());
+        Self { id, shared, ears, seat: None, lone: false, backlog, delayed, untold: None, batch: Batch::default() }
     }
 
     /// Whether it has a worker and nothing to do.
@@ -125,6 +130,7 @@ impl Slot {
                 if self.backlog.is_empty() {
                     return;
                 }
+                self.hold_back();
                 continue;
             }
             self.exchange();
@@ -144,7 +150,7 @@ impl Slot {
         if self.seat.is_some() {
             return true;
         }
-        match Seat::start(&self.shared, self.id) {
+        match Seat::start(&self.shared, self.id, &self.ears.waker) {
             Ok(seat) => {
                 self.shared.counts.started.fetch_add(1, Ordering::Relaxed);
                 self.set_pid(seat.process.pid());
@@ -234,6 +240,9 @@ impl Slot {
                 self.backlog.pop_front().into_iter().for_each(Load::cancel);
                 continue;
             }
+            if !self.shared.objects.is_empty() && is_held_back(load) {
+                break;
+            }
             let alone = load.deaths() > 0 || seat.flight.loads().any(|load| load.deaths() > 0);
             let room = if alone && !seat.flight.is_empty() { 0 } else { seat.room(load, most) };
             if room == 0 {
@@ -251,6 +260,19 @@ impl Slot {
                 Some(Load::Many(run)) => give_run(seat, run),
                 None => break,
             }
+        }
+    }
+
+    /// Rests where nothing is to be started, since its results would be too
+    /// many; looks at what others gave back, which may be what is wanted.
+    fn hold_back(&mut self) {
+        if self.shared.objects.is_empty() || !self.backlog.front().is_some_and(is_held_back) {
+            return;
+        }
+        self.tell();
+        match self.ears.urgent.try_recv() {
+            Ok(chunk) => chunk.into_iter().rev().for_each(|load| self.backlog.push_front(load)),
+            Err(_none) => drop(self.ears.closing.recv_timeout(BLOCKING)),
         }
     }
 
@@ -272,7 +294,10 @@ impl Slot {
         // still waits for a place in it.
         let next = |load: &Load| load.holds(load.job().budget.next.load(Ordering::Acquire));
         let delayed = |task: &Task| task.job.budget.next.load(Ordering::Acquire) == task.position;
-        let blocked = seat.flight.loads().any(|load| load.job().is_full())
+        // Nor is a worker left alone that may hold what the next item's waits
+        // for: it gets nothing new instead.
+        let blocked = self.shared.objects.is_empty()
+            && seat.flight.loads().any(|load| load.job().is_full())
             && !seat.flight.loads().chain(&self.backlog).any(next)
             && !self.delayed.iter().any(|(_, task)| delayed(task));
         if blocked {
@@ -290,12 +315,19 @@ impl Slot {
             self.bury(None);
             return;
         };
+        self.answer();
         if seen.readable && !blocked {
             self.read();
         } else {
             self.tell();
         }
     }
+}
+
+/// Whether so many results wait for the reader that this is not to be started.
+fn is_held_back(load: &Load) -> bool {
+    let job = load.job();
+    job.is_full() && !load.holds(job.budget.next.load(Ordering::Acquire))
 }
 
 /// Near the end of the input a worker that holds its share takes no more, so
@@ -351,6 +383,9 @@ fn give(seat: &mut Seat, task: Task) {
     };
     put_task(seat.link.gather(), head, &parts);
     seat.link.payload(&task.body.bytes);
+    if let Some(connection) = task.body.connection.clone() {
+        seat.link.attach(connection);
+    }
     if seat.flight.is_empty() {
         seat.watch.touch(now_ns());
     }
@@ -373,6 +408,9 @@ fn patience(seat: &Seat, shared: &Shared) -> Duration {
     }
     if shared.spec.limits.cpu_timeout.is_some() {
         wait = wait.min(CPU_LOOK);
+    }
+    if let Some(left) = seat.session.patience_ns(now) {
+        wait = wait.min(Duration::from_nanos(left));
     }
     // A poll rounds down to nothing; 200 µs late is early enough.
     wait.max(Duration::from_micros(200))

@@ -14,18 +14,22 @@ use crate::pool::delivery::{Cursor, Delivery, Finished};
 use crate::pool::job::Job;
 use crate::pool::load::{Load, Task};
 use crate::pool::slot::death::{Cause, stray};
+use crate::pool::slot::flight::Answered;
 use crate::pool::slot::seat::Seat;
 use crate::pool::slot::watch::now_ns;
 use crate::pool::slot::{Slot, TELL};
 use crate::wire::frame::{FrameKind, Head};
 use crate::wire::report::{TaskReport, read_report};
-use crate::wire::run::read_values;
+use crate::wire::run::{Mark, Values, read_values};
 
 /// Deliveries to one job, gathered while replies are read.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
     job: Option<Arc<Job>>,
     deliveries: Vec<(u64, Delivery)>,
+    /// The first values of a frame that is being read: of consecutive items,
+    /// and not among the deliveries yet.
+    stretch: Option<(Answered, usize)>,
 }
 
 impl Batch {
@@ -36,6 +40,31 @@ impl Batch {
     fn put(&mut self, job: Arc<Job>, position: u64, delivery: Delivery) {
         self.turn_to(job);
         self.deliveries.push((position, delivery));
+    }
+
+    /// Values that wait for the end of their stretch.
+    fn stretched(&self) -> usize {
+        self.stretch.as_ref().map_or(0, |(_, count)| *count)
+    }
+
+    /// The next `count` of the values are these.
+    fn stretch(&mut self, answered: Answered, count: usize, worker: u32, values: &mut Values) {
+        if let Some((first, so_far)) = &mut self.stretch
+            && first.goes_on(*so_far, &answered)
+        {
+            *so_far += count;
+            return;
+        }
+        self.end_stretch(worker, values);
+        self.stretch = Some((answered, count));
+    }
+
+    /// Delivers what waits, the first of the values.
+    fn end_stretch(&mut self, worker: u32, values: &mut Values) {
+        if let Some((Answered { job, position, index }, count)) = self.stretch.take() {
+            let values = values.split_front(count);
+            self.put(job, position, Delivery::Many(Finished { index, worker, values }));
+        }
     }
 
     fn turn_to(&mut self, job: Arc<Job>) {
@@ -67,7 +96,7 @@ impl Slot {
     pub(super) fn read(&mut self) {
         let Some(seat) = self.seat.as_mut() else { return };
         let open = seat.link.read(seat.process.socket());
-        let mut batch = Batch::default();
+        let mut batch = std::mem::take(&mut self.batch);
         let honest = self.replies(&mut batch);
         let more = self.seat.as_ref().is_some_and(|seat| !seat.flight.is_empty());
         if more && matches!(open, Ok(true)) {
@@ -76,8 +105,10 @@ impl Slot {
             }
         } else {
             batch.deliver();
+            batch.job = None;
             self.tell();
         }
+        self.batch = batch;
         match open {
             _ if !honest => self.bury(Some(Cause::Protocol)),
             Ok(true) => {}
@@ -108,9 +139,15 @@ impl Slot {
                 Ok(None) => break,
                 Err(_too_long) => return false,
             };
-            // A whole frame: bytes alone are no sign of life.
-            seat.watch.touch(now);
+            // A whole frame about an item's end: bytes alone are no sign of
+            // life, nor is what a task says while it runs.
+            if !matches!(head.kind, FrameKind::Call | FrameKind::Note) {
+                seat.watch.touch(now);
+                seat.session.end();
+            }
             let honest = match head.kind {
+                FrameKind::Call => self.call(&head, &payload),
+                FrameKind::Note => self.note(&head, &payload),
                 FrameKind::Done => self.done(&head, payload, batch),
                 FrameKind::Values => self.values(&head, payload, batch),
                 FrameKind::Returned => self.returned(&head, batch),
@@ -118,6 +155,7 @@ impl Slot {
                 FrameKind::Setup
                 | FrameKind::Task
                 | FrameKind::Run
+                | FrameKind::Answer
                 | FrameKind::Ready
                 | FrameKind::Refused
                 | FrameKind::Snapshot
@@ -135,36 +173,45 @@ impl Slot {
         let Some(mut values) = read_values(head, payload) else { return false };
         let Some(seat) = self.seat.as_ref() else { return false };
         let age = u32::try_from(seat.age().as_nanos()).unwrap_or(u32::MAX);
-        values.marks.iter_mut().for_each(|mark| mark.wall_ns = mark.wall_ns.min(age));
+        values.most_wall_ns = age;
         values.started_us = values.started_us.min(micros(SystemTime::now()));
         let limits = &self.shared.spec.limits;
         values.peak_memory = values.peak_memory.min(limits.memory);
-        let ends = values.marks.iter().map(|mark| mark.end);
-        let starts = std::iter::once(0).chain(ends.clone());
-        if starts.zip(ends).any(|(start, end)| u64::from(end - start) > limits.max_result) {
+        let mut start = 0;
+        let too_large = |mark: Mark| u64::from(mark.end - std::mem::replace(&mut start, mark.end)) > limits.max_result;
+        if values.marks(0).any(too_large) {
             return false;
         }
-        let mut ticket = head.ticket;
-        while let Some(seat) = self.seat.as_mut().filter(|_| !values.marks.is_empty()) {
-            let count = seat.flight.run_length(ticket).unwrap_or(1).min(values.marks.len());
-            let part = values.split_front(count);
-            let wall = part.marks.iter().map(|mark| u64::from(mark.wall_ns)).sum();
-            let size = part.bytes.len();
-            let finished = Finished { index: 0, worker: self.id, values: part };
+        let honest = self.finished(head.ticket, &mut values, batch);
+        batch.end_stretch(self.id, &mut values);
+        honest
+    }
+
+    /// Takes what the values answer out of the worker's flight. What follows on
+    /// one another is delivered as one, whatever chunks it came in.
+    fn finished(&mut self, mut ticket: u64, values: &mut Values, batch: &mut Batch) -> bool {
+        while batch.stretched() < values.len() {
+            let Some(seat) = self.seat.as_mut() else { return false };
+            let first = batch.stretched();
+            let count = seat.flight.run_length(ticket).unwrap_or(1).min(values.len() - first);
+            let (mut wall, mut end) = (0, 0);
+            for mark in values.marks(first).take(count) {
+                wall += u64::from(mark.wall_ns);
+                end = mark.end;
+            }
+            let start = first.checked_sub(1).and_then(|before| values.mark(before)).map_or(0, |mark| mark.end);
+            let size = (end - start) as usize;
             match seat.flight.finish_run(ticket, count) {
-                Some(answered) => {
-                    let finished = Finished { index: answered.index, ..finished };
-                    batch.put(answered.job, answered.position, Delivery::Many(finished));
-                }
+                Some(answered) => batch.stretch(answered, count, self.id, values),
                 // The host has made the run into tasks since.
-                None => match (seat.flight.finish(ticket), Cursor::new(finished).next()) {
-                    (Some(task), Some(outcome)) => {
-                        let (index, attempts) = (task.index, task.attempts + 1);
-                        let outcome = Outcome { index, attempts, tag: task.tag, ..outcome };
-                        batch.add(task.job, task.position, outcome);
-                    }
-                    _ => return false,
-                },
+                None => {
+                    batch.end_stretch(self.id, values);
+                    let Some(task) = seat.flight.finish(ticket) else { return false };
+                    let finished = Finished { index: task.index, worker: self.id, values: values.split_front(1) };
+                    let Some(outcome) = Cursor::new(finished).next() else { return false };
+                    let outcome = Outcome { attempts: task.attempts + 1, tag: task.tag, ..outcome };
+                    batch.add(task.job, task.position, outcome);
+                }
             }
             seat.account(count as u64, wall, size, &self.shared);
             ticket += count as u64;

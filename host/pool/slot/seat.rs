@@ -1,7 +1,8 @@
 //! One worker in a slot: its process, socket, shared page and the items in it.
 
 use std::io;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::Error;
@@ -12,6 +13,7 @@ use crate::pool::call::{Call, NotCalled};
 use crate::pool::credit::Credit;
 use crate::pool::link::Link;
 use crate::pool::load::Load;
+use crate::pool::objects::Session;
 use crate::pool::process::{Ended, Process};
 use crate::pool::scratch::ScratchDir;
 use crate::pool::slot::flight::Flight;
@@ -31,6 +33,10 @@ pub(super) struct Seat {
     pub(super) page: Page,
     pub(super) flight: Flight,
     pub(super) watch: Watch,
+    /// What its running task has to do with shared objects.
+    pub(super) session: Session,
+    /// A call was answered, and the worker has not called again.
+    pub(super) answered: bool,
     pub(super) credit: Credit,
     /// Items given to it in its life.
     pub(super) given: u64,
@@ -69,7 +75,7 @@ impl NoWorker {
 
 impl Seat {
     /// Starts a worker and waits until it takes tasks.
-    pub(super) fn start(shared: &Shared, slot: u32) -> Result<Self, NoWorker> {
+    pub(super) fn start(shared: &Shared, slot: u32, waker: &Arc<OwnedFd>) -> Result<Self, NoWorker> {
         let (page, page_file) =
             Page::create(shared.spec.limits.max_captured).map_err(NoWorker::without("cannot make shared memory"))?;
         let scratch = scratch(shared).map_err(NoWorker::without("cannot make a scratch directory"))?;
@@ -108,6 +114,8 @@ impl Seat {
             page,
             flight: Flight::after(if shared.spec.initialises() { INITIALIZER_TICKET } else { 0 }),
             watch: Watch::new(born),
+            session: Session::new(Arc::clone(&shared.objects), Arc::clone(waker)),
+            answered: false,
             credit: Credit::new(shared.credit()),
             given: 0,
             done: 0,

@@ -56,6 +56,13 @@ impl Watch {
         self.touch(now);
     }
 
+    /// The host itself was busy between these times: they are nobody's.
+    pub(super) fn spare(&mut self, from: u64, now: u64) {
+        for time in [&mut self.since, &mut self.changed, &mut self.answered] {
+            *time = time.saturating_add(now.saturating_sub(from)).min(now);
+        }
+    }
+
     /// The running ticket, 0 for none.
     pub(super) fn ticket(&self) -> u64 {
         self.ticket

@@ -263,6 +263,7 @@ fn files_keep_their_contents_on_stdin_beside_their_path() {
         let input = TaskInput {
             function: 0,
             index: 0,
+            attempt: 1,
             item: b"contents",
             form: ItemForm::Raw,
             path,

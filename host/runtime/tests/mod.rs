@@ -85,7 +85,7 @@ impl Bench {
     pub fn report(&mut self, item: &[u8], form: ItemForm, index: u64) -> (Report, Vec<u8>) {
         assert!(self.page.start(1, 0));
         let mut out = Vec::new();
-        let task = TaskInput { function: 0, index, item, form, path: None, tighter: Tighter::default() };
+        let task = TaskInput { function: 0, index, attempt: 1, item, form, path: None, tighter: Tighter::default() };
         let report = self.guest.run(&task, &mut out);
         self.page.finish();
         (report, out)

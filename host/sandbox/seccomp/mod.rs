@@ -21,7 +21,7 @@ pub enum Profile {
     /// It compiles one module.
     Compile,
     /// It runs tasks.
-    Run(Files),
+    Run(Files, Net),
 }
 
 /// What tasks may do with files.
@@ -33,6 +33,18 @@ pub enum Files {
     Read,
     /// Read and write directories.
     Write,
+}
+
+/// What tasks may do with sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Net {
+    /// Nothing.
+    None,
+    /// Wait for a connection that the host hands over, and close it.
+    Connections,
+    /// Make sockets of their own. Which addresses they reach is the business
+    /// of the engine and of landlock.
+    Sockets,
 }
 
 /// An architecture that filters are made for.
@@ -71,13 +83,15 @@ impl Profile {
     /// The calls that are allowed.
     pub fn calls(self) -> impl Iterator<Item = &'static Call> {
         let none: &[Call] = &[];
-        let (role, files) = match self {
-            Self::Compile => (table::COMPILE, Files::None),
-            Self::Run(files) => (table::RUN, files),
+        let (role, files, net) = match self {
+            Self::Compile => (table::COMPILE, Files::None, Net::None),
+            Self::Run(files, net) => (table::RUN, files, net),
         };
         let read = if files >= Files::Read { table::READ_FILES } else { none };
         let write = if files >= Files::Write { table::WRITE_FILES } else { none };
-        table::ALWAYS.iter().chain(role).chain(read).chain(write)
+        let connections = if net >= Net::Connections { table::CONNECTIONS } else { none };
+        let sockets = if net >= Net::Sockets { table::SOCKETS } else { table::NO_SOCKETS };
+        table::ALWAYS.iter().chain(role).chain(read).chain(write).chain(connections).chain(sockets)
     }
 }
 

@@ -80,8 +80,6 @@ pub const ALWAYS: &[Call] = &[
     call("writev", 20, 66),
     call("recvfrom", 45, 207),
     call("recvmsg", 47, 212),
-    // On a connected socket only: no address.
-    only("sendto", 44, 206, &[&[Test::Is(4, 0), Test::Is(5, 0)]]),
     call("sendmsg", 46, 211),
     old("poll", 7),
     call("ppoll", 271, 73),
@@ -128,6 +126,98 @@ pub const RUN: &[Call] = &[
     // The runtime that WASI sleeps on.
     old("epoll_wait", 232),
     call("epoll_pwait", 281, 22),
+];
+
+/// A worker that makes no sockets: it sends on connected ones only, without an
+/// address.
+pub const NO_SOCKETS: &[Call] = &[only("sendto", 44, 206, &[&[Test::Is(4, 0), Test::Is(5, 0)]])];
+
+/// A worker that is handed connections.
+pub const CONNECTIONS: &[Call] = &[
+    // Waiting for one together with a clock.
+    call("epoll_ctl", 233, 21),
+    // Its end, whoever else holds it.
+    call("shutdown", 48, 210),
+];
+
+const AF_INET: u32 = 2;
+const AF_INET6: u32 = 10;
+const SOCK_STREAM: u32 = 1;
+const SOCK_DGRAM: u32 = 2;
+/// `SOCK_NONBLOCK | SOCK_CLOEXEC`.
+const SOCK_FLAGS: u32 = 0o4000 | 0o2_000_000;
+const IPPROTO_TCP: u32 = 6;
+
+/// One kind of socket: nothing raw, no other families or protocols.
+macro_rules! socket {
+    ($family:expr, $kind:expr, $protocol:expr) => {
+        &[Test::Is(0, $family), Test::IsBut { argument: 1, but: SOCK_FLAGS, is: $kind }, Test::Is(2, $protocol)]
+    };
+}
+
+/// An option of sockets: its level and its number.
+macro_rules! option {
+    ($level:expr, $name:expr) => {
+        &[Test::Is(1, $level), Test::Is(2, $name)]
+    };
+}
+
+const SOL_IP: u32 = 0;
+const SOL_SOCKET: u32 = 1;
+const SOL_TCP: u32 = 6;
+const SOL_IPV6: u32 = 41;
+
+/// Options that WASI has names for: those that are set, and read.
+const SET: &[Form] = &[
+    option!(SOL_SOCKET, 2),  // SO_REUSEADDR
+    option!(SOL_SOCKET, 7),  // SO_SNDBUF
+    option!(SOL_SOCKET, 8),  // SO_RCVBUF
+    option!(SOL_SOCKET, 9),  // SO_KEEPALIVE
+    option!(SOL_SOCKET, 13), // SO_LINGER
+    option!(SOL_TCP, 4),     // TCP_KEEPIDLE
+    option!(SOL_TCP, 5),     // TCP_KEEPINTVL
+    option!(SOL_TCP, 6),     // TCP_KEEPCNT
+    option!(SOL_IP, 2),      // IP_TTL
+    option!(SOL_IPV6, 16),   // IPV6_UNICAST_HOPS
+    option!(SOL_IPV6, 26),   // IPV6_V6ONLY
+];
+const GET: &[Form] = &[
+    option!(SOL_SOCKET, 4), // SO_ERROR
+    option!(SOL_SOCKET, 7),
+    option!(SOL_SOCKET, 8),
+    option!(SOL_SOCKET, 9),
+    option!(SOL_TCP, 4),
+    option!(SOL_TCP, 5),
+    option!(SOL_TCP, 6),
+    option!(SOL_IP, 2),
+    option!(SOL_IPV6, 16),
+];
+
+/// A worker whose tasks may make sockets. Names are not looked up here: the
+/// host did.
+pub const SOCKETS: &[Call] = &[
+    only(
+        "socket",
+        41,
+        198,
+        &[
+            socket!(AF_INET, SOCK_STREAM, 0),
+            socket!(AF_INET, SOCK_STREAM, IPPROTO_TCP),
+            socket!(AF_INET6, SOCK_STREAM, 0),
+            socket!(AF_INET6, SOCK_STREAM, IPPROTO_TCP),
+            socket!(AF_INET, SOCK_DGRAM, 0),
+            socket!(AF_INET6, SOCK_DGRAM, 0),
+        ],
+    ),
+    call("connect", 42, 203),
+    call("bind", 49, 200),
+    call("listen", 50, 201),
+    call("accept4", 288, 242),
+    call("getsockname", 51, 204),
+    call("getpeername", 52, 205),
+    only("setsockopt", 54, 208, SET),
+    only("getsockopt", 55, 209, GET),
+    call("sendto", 44, 206),
 ];
 
 /// A worker that compiles: the artifact's descriptor.

@@ -6,10 +6,18 @@ use std::collections::BTreeMap;
 use seccompiler::BpfProgram;
 
 use super::table::{self, Call, Test};
-use super::{Arch, Files, Profile, program};
+use super::{Arch, Files, Net, Profile, program};
 
-const PROFILES: [Profile; 4] =
-    [Profile::Compile, Profile::Run(Files::None), Profile::Run(Files::Read), Profile::Run(Files::Write)];
+const PROFILES: [Profile; 8] = [
+    Profile::Compile,
+    Profile::Run(Files::None, Net::None),
+    Profile::Run(Files::Read, Net::None),
+    Profile::Run(Files::Write, Net::None),
+    Profile::Run(Files::None, Net::Connections),
+    Profile::Run(Files::Write, Net::Connections),
+    Profile::Run(Files::None, Net::Sockets),
+    Profile::Run(Files::Write, Net::Sockets),
+];
 
 /// Past the last number that either architecture has given out.
 const END: u32 = 600;
@@ -120,7 +128,7 @@ fn what_is_in_the_table_is_allowed_and_all_else_is_death() {
 fn calls_of_another_architecture_are_death() {
     const I386: u32 = 0x4000_0003;
     const X32: u32 = 0x4000_0000;
-    let program = program(Profile::Run(Files::Write), Arch::X86_64, PID).unwrap();
+    let program = program(Profile::Run(Files::Write, Net::Sockets), Arch::X86_64, PID).unwrap();
     for number in 0..END {
         assert_eq!(verdict(&program, &data(number, I386, [0; 6])), KILL_PROCESS, "i386 {number}");
         assert_eq!(verdict(&program, &data(number, audit(Arch::Aarch64), [0; 6])), KILL_PROCESS, "arm {number}");
@@ -129,7 +137,7 @@ fn calls_of_another_architecture_are_death() {
 }
 
 #[test]
-fn no_profile_starts_connects_traces_mounts_or_signals() {
+fn no_profile_starts_traces_mounts_or_signals_and_only_that_for_sockets_connects() {
     const NEVER: [&str; 30] = [
         "execve",
         "execveat",
@@ -163,7 +171,12 @@ fn no_profile_starts_connects_traces_mounts_or_signals() {
         "seccomp",
     ];
     for profile in PROFILES {
-        let found: Vec<_> = profile.calls().map(|call| call.name).filter(|name| NEVER.contains(name)).collect();
+        let granted: &[&str] = match profile {
+            Profile::Run(_, Net::Sockets) => &["socket", "connect", "bind", "listen", "accept4"],
+            Profile::Run(_, Net::None | Net::Connections) | Profile::Compile => &[],
+        };
+        let never = |name: &&str| NEVER.contains(name) && !granted.contains(name);
+        let found: Vec<_> = profile.calls().map(|call| call.name).filter(never).collect();
         assert!(found.is_empty(), "{profile:?}: {found:?}");
     }
 }
@@ -198,12 +211,22 @@ fn numbers_are_those_of_the_kernel() {
         SYS_pread64 SYS_preadv SYS_getdents64 SYS_readlinkat SYS_fadvise64 SYS_pwritev SYS_pwritev2 SYS_ftruncate
         SYS_fallocate
         SYS_fsync SYS_fdatasync SYS_mkdirat SYS_unlinkat SYS_renameat SYS_renameat2 SYS_linkat SYS_symlinkat
-        SYS_utimensat
+        SYS_utimensat SYS_epoll_ctl SYS_shutdown SYS_socket SYS_connect SYS_bind SYS_listen SYS_accept4
+        SYS_getsockname SYS_getpeername SYS_setsockopt SYS_getsockopt
     )
     .into();
     #[cfg(target_arch = "x86_64")]
     native.extend(native!(SYS_poll SYS_epoll_wait));
-    let tables = [table::ALWAYS, table::RUN, table::COMPILE, table::READ_FILES, table::WRITE_FILES];
+    let tables = [
+        table::ALWAYS,
+        table::RUN,
+        table::COMPILE,
+        table::READ_FILES,
+        table::WRITE_FILES,
+        table::NO_SOCKETS,
+        table::CONNECTIONS,
+        table::SOCKETS,
+    ];
     for call in tables.iter().flat_map(|table| table.iter()) {
         if let Some(number) = arch.number(call) {
             assert_eq!(native.get(call.name), Some(&number), "{}", call.name);

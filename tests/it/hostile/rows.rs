@@ -259,19 +259,38 @@ const ROWS: &[(&str, &str, &[&str])] = &[
             "a_full_cache_is_done_without",
         ],
     ),
+    (
+        "N01",
+        "addresses and names that were not granted",
+        &[
+            "granted_addresses_are_reached_and_no_others",
+            "binding_and_listening_are_for_granted_addresses",
+            "datagrams_go_to_granted_addresses_and_come_back",
+            "names_are_resolved_by_the_host_and_only_those_granted",
+            "native_code_connects_to_granted_ports_only",
+        ],
+    ),
+    (
+        "N02",
+        "sockets without end, and peers that do not read",
+        &[
+            "thousands_of_sockets_end_at_a_bound_and_cost_nobody_else",
+            "sockets_left_open_are_closed_before_the_next_task",
+            "a_peer_that_does_not_read_costs_one_timeout",
+        ],
+    ),
+    (
+        "N03",
+        "clients that hang up, idle, drip, do not read, or are too many",
+        &[
+            "a_thousand_connections_are_served_though_some_hang_up_or_idle",
+            "a_client_that_hangs_up_costs_no_worker",
+            "a_client_that_does_not_read_or_drips_is_thrown_out_alone",
+            "more_clients_than_descriptors_are_all_served",
+            "a_killed_worker_costs_only_its_connection",
+        ],
+    ),
 ];
-
-/// The text of all sources below a folder.
-fn sources(folder: &std::path::Path, all: &mut String) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            sources(&path, all);
-        } else if path.extension().is_some_and(|end| end == "rs") {
-            all.push_str(&std::fs::read_to_string(path).unwrap());
-        }
-    }
-}
 
 /// How many attacks there are at least, each a run of the command.
 const ATTACKS: usize = 400;
@@ -343,8 +362,8 @@ fn the_suite_does_not_shrink() {
 fn each_attack_of_the_table_has_its_tests() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut all = String::new();
-    sources(&root.join("host"), &mut all);
-    sources(&root.join("tests"), &mut all);
+    crate::support::sources(&root.join("host"), &mut all);
+    crate::support::sources(&root.join("tests"), &mut all);
     for (id, attack, tests) in ROWS {
         assert!(!tests.is_empty(), "{id}: {attack}");
         for test in *tests {

@@ -86,6 +86,35 @@ fn terminate_does_not_wait_for_an_input_that_blocks() {
 }
 
 #[test]
+fn every_item_of_a_terminated_stream_ends_in_one_outcome() {
+    let pool = pool(2);
+    let kinds = |outcomes: wpool::Outcomes| -> Vec<(u64, Kind)> {
+        outcomes.map(|outcome| (outcome.index, outcome.kind())).collect()
+    };
+    // The input says how many it has; most were not pulled.
+    let mut known = pool.outcomes("spin", (0..100_u64).map(|n| if n < 3 { n } else { 7 })).expect("call");
+    // This one does not.
+    let endless = pool.outcomes("spin", std::iter::repeat(7)).expect("call");
+    let first: Vec<u64> = known.by_ref().take(3).map(|outcome| outcome.index).collect();
+    assert_eq!(first, [0, 1, 2]);
+    pool.terminate();
+    assert_eq!(kinds(known), (3..100).map(|index| (index, Kind::Cancelled)).collect::<Vec<_>>());
+    let endless = kinds(endless);
+    let numbered: Vec<_> = (0..endless.len() as u64).map(|index| (index, Kind::Cancelled)).collect();
+    assert_eq!(endless, numbered);
+    assert!(!endless.is_empty(), "one stands for what was not pulled");
+    // The same where only the call is ended; what has ended adds nothing.
+    let pool = super::pool(2);
+    let stopped = pool.outcomes("spin", [7; 50]).expect("call");
+    stopped.cancel();
+    assert_eq!(kinds(stopped).len(), 50);
+    let mut whole = pool.outcomes("square", [1, 2, 3]).expect("call");
+    assert_eq!(whole.by_ref().take(3).count(), 3);
+    pool.terminate();
+    assert!(whole.next().is_none());
+}
+
+#[test]
 fn dropping_the_last_clone_terminates() {
     let pool = pool(2);
     let call: AsyncResult<u64> = pool.apply_async("spin", 7).expect("call");

@@ -4,6 +4,7 @@
 mod calls;
 mod initializer;
 mod lifecycle;
+mod process;
 mod programs;
 mod results;
 mod streams;
@@ -18,23 +19,23 @@ use wpool::{Module, Pool, PoolBuilder};
 use crate::support::binary;
 
 /// Square, add, sleep and others; see the file.
-const TASKS: &str = include_str!("tasks.wat");
+pub const TASKS: &str = include_str!("tasks.wat");
 
 /// Longer than anything here takes, unless it hangs.
-const LONG: Duration = Duration::from_secs(60);
+pub const LONG: Duration = Duration::from_secs(60);
 
-fn builder(wat: &str) -> PoolBuilder {
+pub fn builder(wat: &str) -> PoolBuilder {
     let module = Module::from_bytes("tasks.wat", wat).expect("module");
     Pool::builder(module).worker(binary()).no_cache()
 }
 
 /// A pool of the functions in [`TASKS`].
-fn pool(processes: usize) -> Pool {
+pub fn pool(processes: usize) -> Pool {
     builder(TASKS).processes(processes).build().expect("pool")
 }
 
 /// The same with all its workers started.
-fn warm(processes: usize) -> Pool {
+pub fn warm(processes: usize) -> Pool {
     let pool = pool(processes);
     let started = Instant::now();
     while pool.worker_pids().len() < processes {
@@ -45,14 +46,14 @@ fn warm(processes: usize) -> Pool {
 }
 
 /// A module of `tests/fixtures`.
-fn fixture(name: &str) -> String {
+pub fn fixture(name: &str) -> String {
     let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name);
     std::fs::read_to_string(path).expect("fixture")
 }
 
 /// Waits until something holds that must hold soon.
 #[track_caller]
-fn soon(what: &str, holds: impl Fn() -> bool) {
+pub fn soon(what: &str, holds: impl Fn() -> bool) {
     let started = Instant::now();
     while !holds() {
         assert!(started.elapsed() < LONG, "{what}");
@@ -60,6 +61,6 @@ fn soon(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
-fn is_alive(pid: i32) -> bool {
+pub fn is_alive(pid: i32) -> bool {
     PathBuf::from(format!("/proc/{pid}")).exists()
 }

@@ -1,19 +1,22 @@
 //! Links components: WASI 0.2's command-line world, sleeps that follow a
 //! virtual clock, and traps for imports that nothing answers.
 
+use std::sync::Arc;
+
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceTable, ResourceType};
 use wasmtime_wasi::filesystem::Descriptor;
-use wasmtime_wasi::p2::bindings::sockets::instance_network::Host as _;
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
-use wasmtime_wasi::sockets::WasiSocketsView as _;
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait};
 
 use crate::describe::Grant;
 use crate::runtime::abi::component::files::{self, Budget};
+use crate::runtime::abi::component::{keyvalue, objects, sockets};
 use crate::runtime::describe_component::grant;
+use crate::runtime::desk::Desk;
 use crate::runtime::deterministic::VirtualClock;
+use crate::runtime::net::Door;
 use crate::runtime::state::State;
 use crate::runtime::trap::HostStop;
 use crate::runtime::wasi::{Grants, Recipe};
@@ -22,7 +25,6 @@ use crate::wire::message::{Refusal, RunSetup};
 /// Interfaces in the version that the engine's WASI defines.
 const MONOTONIC_CLOCK: &str = "wasi:clocks/monotonic-clock@0.2.12";
 const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
-const INSTANCE_NETWORK: &str = "wasi:sockets/instance-network@0.2.12";
 
 /// WASI of a component's store. Its context is made at the first call: many
 /// tasks make none.
@@ -32,6 +34,8 @@ pub struct Wasi {
     made: Option<Box<Made>>,
     /// What the task may still write to files.
     pub budget: Budget,
+    /// Where the task goes to the network.
+    pub door: Door,
 }
 
 struct Made {
@@ -47,7 +51,13 @@ impl Wasi {
     /// WASI of a task that may write `max_write` bytes to files.
     #[must_use]
     pub fn new(recipe: Recipe, max_write: u64) -> Self {
-        Self { recipe: Some(recipe), made: None, budget: Budget::new(max_write) }
+        let door = recipe.grants.door();
+        Self { recipe: Some(recipe), made: None, budget: Budget::new(max_write), door }
+    }
+
+    /// Where calls of the pool go.
+    pub(super) fn desk(&self) -> Option<Arc<Desk>> {
+        self.recipe.as_ref().map(|recipe| Arc::clone(recipe.grants.desk()))
     }
 }
 
@@ -66,7 +76,7 @@ impl State<Wasi> {
             let (context, clock) = match &self.wasi.recipe {
                 Some(recipe) => {
                     table.set_max_capacity(recipe.grants.handles());
-                    recipe.grants.context(&self.console, &recipe.args, recipe.index)
+                    recipe.grants.context(&self.console, &recipe.args, recipe.index, &self.wasi.door)
                 }
                 None => (WasiCtxBuilder::new().build(), None),
             };
@@ -82,11 +92,16 @@ impl WasiView for ComponentState {
     }
 }
 
-/// Whether a component imports anything of WASI.
+/// Whether a component imports anything that is answered here.
 #[must_use]
 pub fn imports_wasi(component: &Component) -> bool {
     let ty = component.component_type();
     ty.imports(component.engine()).any(|(name, _)| grant(name) != Grant::Unknown)
+}
+
+fn imports(component: &Component, prefix: &str) -> bool {
+    let ty = component.component_type();
+    ty.imports(component.engine()).any(|(name, _)| name.starts_with(prefix))
 }
 
 /// A linker with everything that `component` may import.
@@ -101,7 +116,14 @@ pub fn linker(component: &Component, grants: &Grants, setup: &RunSetup) -> Resul
         linker.allow_shadowing(true);
         // An adapter asks for directories whatever the program does.
         let files = grants.no_files() && !setup.description.adapted;
-        note_denials(&mut linker, files).map_err(unlinkable)?;
+        if files {
+            note_denials(&mut linker).map_err(unlinkable)?;
+        }
+        if grants.door().leads_somewhere() {
+            sockets::answer_names(&mut linker).map_err(unlinkable)?;
+        } else {
+            sockets::note_denials(&mut linker).map_err(unlinkable)?;
+        }
         if grants.writable() {
             files::shadow(&mut linker).map_err(unlinkable)?;
         }
@@ -109,6 +131,12 @@ pub fn linker(component: &Component, grants: &Grants, setup: &RunSetup) -> Resul
             sleep_virtually(&mut linker).map_err(unlinkable)?;
         }
         linker.allow_shadowing(false);
+    }
+    if imports(component, "wpool:pool/") {
+        objects::add(&mut linker).map_err(unlinkable)?;
+    }
+    if imports(component, "wasi:keyvalue/") {
+        keyvalue::add(&mut linker).map_err(unlinkable)?;
     }
     answer_unknown(&mut linker, component, setup.task.stub_imports)?;
     Ok(linker)
@@ -119,20 +147,13 @@ pub fn unlinkable(error: wasmtime::Error) -> Refusal {
     Refusal::module(format!("cannot link the component: {error:#}"))
 }
 
-/// Notices guests that look for what they were not granted: they ask for their
-/// directories before they open a file, and for the network before a socket.
-fn note_denials(linker: &mut Linker<ComponentState>, files: bool) -> wasmtime::Result<()> {
-    if files {
-        let mut preopens = linker.instance(PREOPENS)?;
-        preopens.func_wrap("get-directories", |mut store: StoreContextMut<'_, ComponentState>, ()| {
-            store.data_mut().deny("--dir");
-            Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
-        })?;
-    }
-    let mut network = linker.instance(INSTANCE_NETWORK)?;
-    network.func_wrap("instance-network", |mut store: StoreContextMut<'_, ComponentState>, ()| {
-        store.data_mut().deny("--allow-net");
-        Ok((store.data_mut().sockets().instance_network()?,))
+/// Notices guests that look for files where none are granted: they ask for
+/// their directories before they open one.
+fn note_denials(linker: &mut Linker<ComponentState>) -> wasmtime::Result<()> {
+    let mut preopens = linker.instance(PREOPENS)?;
+    preopens.func_wrap("get-directories", |mut store: StoreContextMut<'_, ComponentState>, ()| {
+        store.data_mut().deny("--dir");
+        Ok((Vec::<(Resource<Descriptor>, String)>::new(),))
     })
 }
 

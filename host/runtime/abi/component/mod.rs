@@ -7,7 +7,10 @@ mod blob;
 mod call;
 mod files;
 mod flat;
+mod keyvalue;
 mod link;
+mod objects;
+mod sockets;
 #[cfg(test)]
 mod tests;
 mod val;
@@ -88,7 +91,7 @@ impl Live {
             || error.is::<WasmBacktrace>()
             || trap::exit_code(error).is_some();
         if guests_own {
-            self.note_writes();
+            self.note_refusals();
             return trap::failure(error, self.store.data(), &self.limits, Phase::Task);
         }
         // No guest was running: the engine refused to copy what the guest gave.
@@ -103,14 +106,19 @@ impl Live {
     /// Adds what the store knows to a failure that the host found itself.
     #[must_use]
     pub fn finish(&mut self, failure: Failure) -> Failure {
-        self.note_writes();
+        self.note_refusals();
         trap::finish(failure, self.store.data(), Phase::Task)
     }
 
-    /// Remembers why files could not be written.
-    fn note_writes(&mut self) {
-        if self.store.data().wasi.budget.exceeded() {
+    /// Remembers why files could not be written, or addresses not be used.
+    fn note_refusals(&mut self) {
+        let wasi = &self.store.data().wasi;
+        let (over, refused) = (wasi.budget.exceeded(), wasi.door.refused());
+        if over {
             self.store.data_mut().deny("--max-write");
+        }
+        if refused {
+            self.store.data_mut().deny(sockets::FLAG);
         }
     }
 }
@@ -161,6 +169,12 @@ impl ComponentGuest {
         })
     }
 
+    /// Its standard streams.
+    #[must_use]
+    pub fn console(&self) -> &Console {
+        &self.console
+    }
+
     /// Whether guests may wait in WASI calls.
     #[must_use]
     pub fn uses_wasi(&self) -> bool {
@@ -169,6 +183,7 @@ impl ComponentGuest {
 
     /// Runs one task; the value's bytes are appended to `out`.
     pub fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
+        self.grants.desk().begin(task.index, task.attempt);
         let before = out.len();
         let report = match self.targets.get(usize::from(task.function)) {
             None => Report::failed(Failure::new(Kind::BadInput, "no such function in this pool")),
@@ -241,6 +256,7 @@ impl ComponentGuest {
                 let state = live.store.data_mut();
                 state.restart(live.limits.memory);
                 state.wasi.budget.refill(self.limits.max_write);
+                state.wasi.door.forget();
                 self.arm(&mut live.store, live.limits.fuel).map(|()| live).map_err(Report::failed)
             }
             None => self.fresh(&[], task),

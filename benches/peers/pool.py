@@ -3,7 +3,7 @@
 As a program without arguments it reads commands on standard input and answers
 each with one line of JSON, as the driver does:
 
-    sample TASK CALL CHUNK ITEMS    TASK int|bytes|echo:BYTES, CALL map|imap,
+    sample TASK CALL CHUNK ITEMS    TASK int|bytes|echo:BYTES, CALL map|imap|unordered,
                                     CHUNK a number or default
     apply TASK ITEMS                calls with one item, one after another
     pss TASK                        memory of the workers
@@ -62,9 +62,13 @@ def sample(pool, name, call, chunk, items):
     started = time.perf_counter()
     if call == "map":
         results = pool.map(function, arguments, chunksize)
-    else:
+    elif call == "imap":
         results = list(pool.imap(function, arguments, chunksize or 1))
+    else:
+        results = list(pool.imap_unordered(function, arguments, chunksize or 1))
     seconds = time.perf_counter() - started
+    if call == "unordered":
+        results.sort()
     check(name, results, items)
     return {"seconds": seconds, "items": items}
 
