@@ -141,12 +141,13 @@ impl Initialisation {
     /// Where the artifact is kept: never where the guest sees what others may
     /// change, in directories or over a network.
     fn key(&self, module: &Module, options: &CompileOptions) -> Option<Key> {
-        let grants = &self.capabilities;
-        let seen = (&grants.env, grants.deterministic, &grants.scratch);
+        // All of them, so that none is forgotten.
+        let Capabilities { dirs, scratch, env, deterministic, net, connections, shared } = &self.capabilities;
+        let seen = (env, deterministic, scratch, connections);
         let held = (self.limits.memory, self.limits.fuel, self.limits.max_write, self.stub_imports);
         let called = serde_json::to_string(&(&self.function, &self.args, seen, held)).ok()?;
-        (grants.dirs.is_empty() && grants.net.is_empty())
-            .then(|| Key::initialised(module, &options.settings(), &called))
+        let alone = dirs.is_empty() && net.is_empty() && shared.is_empty();
+        alone.then(|| Key::initialised(module, &options.settings(), &called))
     }
 
     fn spec(&self, module: &Module, options: &CompileOptions, initializer: Initializer) -> TaskSpec {

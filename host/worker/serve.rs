@@ -192,11 +192,11 @@ impl<R: Runner> Server<'_, R> {
         let (wall, cpu) = clock.end();
         let times = Times { started, wall, cpu };
         // Its end is waited for alone, and not for what it gave.
-        let alone = head.function == INITIALIZER;
-        if alone {
+        let initializer = head.function == INITIALIZER;
+        if initializer {
             out.clear();
         }
-        self.gathered = match self.common(&report, &times, out).filter(|_| !alone) {
+        self.gathered = match self.common(&report, &times, out).filter(|_| !initializer) {
             Some(common) => self.outbox.replies().put(head, &common, out),
             None => self.report(head, report, &times, out),
         };
