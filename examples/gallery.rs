@@ -49,7 +49,7 @@ fn run(module: &str, program: &str) -> Result<()> {
         "p05" => apply_async_and_get(module),
         "p06" => two_functions(module),
         "p07" => recycled(module),
-        // p08 and p09: locks and queues, with the Manager.
+        // p08 and p09, locks and queues of a Manager, are in tests/it/shared.rs.
         "p10" => imap(module),
         "p11" => next_timeout(module),
         "p12" => imap_unordered(module),

@@ -72,6 +72,14 @@ impl<'a> CallOptions<'a> {
     /// Instructions of each task, at least 1, in a pool whose
     /// [`Limits::fuel`](crate::Limits::fuel) has them counted. It only tightens
     /// the pool's limit: the lower one counts.
+    ///
+    /// ```
+    /// use wpool::{CallError, CallOptions, Pool};
+    ///
+    /// fn brief(pool: &Pool) -> Result<u64, CallError> {
+    ///     pool.apply(CallOptions::new("square").fuel(1_000_000), 3)
+    /// }
+    /// ```
     #[must_use]
     pub fn fuel(mut self, instructions: u64) -> Self {
         self.tighter.fuel = Some(instructions);
@@ -80,6 +88,14 @@ impl<'a> CallOptions<'a> {
 
     /// All memories and tables of each task together, in bytes, at least 1. It
     /// only tightens the pool's limit: the lower one counts.
+    ///
+    /// ```
+    /// use wpool::{CallError, CallOptions, Pool};
+    ///
+    /// fn small(pool: &Pool) -> Result<u64, CallError> {
+    ///     pool.apply(CallOptions::new("square").memory(16 << 20), 3)
+    /// }
+    /// ```
     #[must_use]
     pub fn memory(mut self, bytes: u64) -> Self {
         self.tighter.memory = Some(bytes);

@@ -11,8 +11,8 @@ use crate::guests::guest;
 use crate::parity::cpython;
 use crate::support::{binary, told};
 
-/// Programs that come with other parts of the library (p08, p09), and those
-/// with a client, which have tests of their own (p15, p16).
+/// Programs with guests that share objects (p08, p09), and those with clients
+/// (p15, p16): they have tests of their own.
 const ELSEWHERE: [&str; 4] = ["p08", "p09", "p15", "p16"];
 
 /// Programs whose results never end in CPython: what that prints is told.

@@ -69,6 +69,12 @@ pub enum SharedError {
 
 impl Manager {
     /// A manager without objects.
+    ///
+    /// ```
+    /// let manager = wpool::Manager::new();
+    /// let done = manager.counter("done")?;
+    /// # Ok::<(), wpool::Error>(())
+    /// ```
     #[must_use]
     pub fn new() -> Self {
         Self::default()

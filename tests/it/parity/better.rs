@@ -7,11 +7,11 @@ use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use wpool::{AsyncResult, CallOptions, Kind, Outcome, Pool};
+use wpool::{AsyncResult, CallOptions, Error, Kind, Outcome, Pool};
 
 use super::recorded;
 use crate::command::Bench;
-use crate::pool::{LONG, TASKS, builder, is_alive, pool, soon, warm};
+use crate::pool::{LONG, TASKS, builder, fixture, is_alive, pool, soon, warm};
 
 fn kill(pids: &[i32]) {
     for pid in pids.iter().filter_map(|pid| rustix::process::Pid::from_raw(*pid)) {
@@ -133,12 +133,16 @@ fn workers_are_recycled_after_items() {
     });
 }
 
-// Row "a failing initializer": the test of it begins here, as
-//
-//     recorded("initializer", || { … });
-//
-// with `tests/parity/initializer.py`, which is there; its name goes into
-// `rows.rs`, where the row waits.
+#[test]
+fn an_initializer_that_fails_ends_the_start_of_the_pool() {
+    recorded("initializer", || {
+        let failing = builder(&fixture("initializer.wat")).initializer("init-trap", ());
+        match failing.processes(2).build() {
+            Err(Error::Initializer(failed)) => assert_eq!((failed.kind, &*failed.function), (Kind::Trap, "init-trap")),
+            other => panic!("{other:?}"),
+        }
+    });
+}
 
 #[test]
 fn a_callback_that_panics_loses_no_result() {

@@ -7,7 +7,10 @@ use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::{Value, json};
-use wpool::{AsyncResult, CallError, CallOptions, Chunksize, Error, Kind, Module, Pool, Process, ProcessBuilder};
+use wpool::{
+    AsyncResult, CallError, CallOptions, Chunksize, Error, Kind, Manager, Module, Pool, Process, ProcessBuilder,
+    SharedError,
+};
 
 use super::{drained, exception, said, same};
 use crate::command::Bench;
@@ -432,6 +435,42 @@ fn a_process_has_pythons_states() {
             "late": still,
             "terminated": [late.is_alive(), late.exit_code() == Some(-15)],
             "killed": [json!(killed.is_alive()), json!(killed.exit_code())],
+        })
+    });
+}
+
+#[test]
+fn a_managers_queue_is_pythons() {
+    fn told<T: Serialize>(result: Result<T, SharedError>) -> Value {
+        match result {
+            Ok(value) => serde_json::to_value(value).unwrap(),
+            Err(SharedError::Full) => "Full".into(),
+            Err(SharedError::Empty) => "Empty".into(),
+            Err(SharedError::Refused(_)) => "ValueError".into(),
+            Err(other) => other.to_string().into(),
+        }
+    }
+    same("manager_queue", || {
+        let jobs = Manager::new().queue("jobs", 3).expect("queue");
+        let brief = Duration::from_millis(10);
+        let empty = [told(jobs.get_timeout::<String>(brief)), told(jobs.try_get::<String>())];
+        for name in ["Python", "C", "Java"] {
+            jobs.put(name).expect("room");
+        }
+        let full = [told(jobs.put_timeout("Rust", brief)), told(jobs.try_put("Rust"))];
+        let size = jobs.qsize();
+        let taken: Vec<Value> = (0..3).map(|_| told(jobs.get::<String>())).collect();
+        for _ in &taken {
+            jobs.task_done().expect("one was taken");
+        }
+        assert!(jobs.join_timeout(LONG), "all are done");
+        json!({
+            "empty": empty,
+            "full": full,
+            "size": size,
+            "taken": taken,
+            "left": jobs.qsize(),
+            "done_too_often": told(jobs.task_done()),
         })
     });
 }
