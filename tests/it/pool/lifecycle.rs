@@ -93,10 +93,10 @@ fn every_item_of_a_terminated_stream_ends_in_one_outcome() {
     };
     // The input says how many it has; most were not pulled.
     let mut known = pool.outcomes("spin", (0..100_u64).map(|n| if n < 3 { n } else { 7 })).expect("call");
-    // This one does not.
-    let endless = pool.outcomes("spin", std::iter::repeat(7)).expect("call");
     let first: Vec<u64> = known.by_ref().take(3).map(|outcome| outcome.index).collect();
     assert_eq!(first, [0, 1, 2]);
+    // This one does not. Not before: its items would have the workers.
+    let endless = pool.outcomes("spin", std::iter::repeat(7)).expect("call");
     pool.terminate();
     assert_eq!(kinds(known), (3..100).map(|index| (index, Kind::Cancelled)).collect::<Vec<_>>());
     let endless = kinds(endless);
