@@ -52,13 +52,13 @@ def formats(driver, quick):
     lines, csv, jsonl = OUT / "lines.txt", OUT / "rows.csv", OUT / "rows.jsonl"
     log = (EXAMPLES / "logparse" / "input.log").read_text(encoding="utf-8").splitlines()
     lines.write_text("\n".join(log[n % len(log)] for n in range(count // 4)) + "\n", encoding="utf-8")
-    csv.write_text("p\n" + "\n".join(str(n) for n in range(count)) + "\n", encoding="ascii")
+    csv.write_text("\n".join(str(n) for n in range(count)) + "\n", encoding="ascii")
     jsonl.write_text("\n".join(f'{{"x":{n},"y":{n % 7}}}' for n in range(count)) + "\n", encoding="ascii")
     component, square = ROOT / "tests" / "fixtures" / "component.wat", BENCHES / "guests" / "int.wat"
     runs = {
         "JSON array of numbers": (count, ("run", square, "--map", numbers(count))),
         "JSON lines of records, a component": (count, ("run", component, "--invoke", "swap", "--map", jsonl)),
-        "CSV of numbers": (count, ("run", square, "--starmap", csv)),
+        "CSV of numbers": (count, ("run", square, "--starmap", csv, "--no-header")),
         "lines of an access log, a regular expression each": (
             count // 4, ("run", GUESTS / "logparse.wasm", "--map", lines, "--input", "lines")),
     }

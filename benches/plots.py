@@ -78,7 +78,11 @@ def growth(results, theme):
             axes.set_ylim(bottom=0)
         else:
             axes.set_yscale("log")
-            axes.set_xscale("symlog" if results[name][0][0] == 0 else "log")
+            if results[name][0][0] == 0:
+                axes.set_xscale("symlog", linthresh=results[name][1][0])
+                axes.set_xlim(left=0)
+            else:
+                axes.set_xscale("log")
         axes.set(xlabel=across, ylabel=up)
         axes.grid(linewidth=0.5)
     if "modules" in results:

@@ -25,7 +25,8 @@ PLACE = re.compile(r"(<!-- bench: ([a-z-]+) -->\n).*?(<!-- /bench -->)", re.DOTA
 def table(head, rows, right=1):
     """Markdown; all columns from `right` on are numbers."""
     marks = ["---" if at < right else "---:" for at in range(len(head))]
-    return "\n".join("| " + " | ".join(map(str, row)) + " |" for row in [head, marks, *rows]) + "\n"
+    cells = [[str(cell).replace("|", "\\|") for cell in row] for row in [head, marks, *rows]]
+    return "\n".join("| " + " | ".join(row) + " |" for row in cells) + "\n"
 
 
 def size(count):
@@ -122,7 +123,7 @@ def work(results):
 
 
 def profile(results):
-    rows = [[f"{share:.1f} %", thread, f"`{symbol[:70]}`"] for share, thread, symbol in results["profile"]]
+    rows = [[f"{share:.1f} %", thread, f"`{symbol.strip()[:70].strip()}`"] for share, thread, symbol in results["profile"]]
     return table(["cycles", "thread", "function"], rows, 3)
 
 

@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, ensure};
 use serde_json::{Value, json};
 use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolingAllocationConfig, Store,
+    Config, Enabled, Engine, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolingAllocationConfig, Store,
 };
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -65,7 +65,11 @@ fn prepare(allocator: Allocator) -> wasmtime::Result<InstancePre<WasiP1Ctx>> {
     if allocator == Allocator::Pooled {
         let mut pool = PoolingAllocationConfig::new();
         pool.total_core_instances(16).total_memories(16).total_tables(16).max_unused_warm_slots(16);
-        pool.linear_memory_keep_resident(KEEP).table_keep_resident(KEEP / 8);
+        // Where the kernel cannot tell which pages were written to, all that is
+        // kept would be cleared for each task.
+        if PoolingAllocationConfig::is_pagemap_scan_available() {
+            pool.linear_memory_keep_resident(KEEP).table_keep_resident(KEEP / 8).pagemap_scan(Enabled::Yes);
+        }
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
     }
     let engine = Engine::new(&config)?;

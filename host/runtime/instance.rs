@@ -205,7 +205,8 @@ impl Guest {
             GuestKind::Core(guest) => guest.run(task, out),
             GuestKind::Component(guest) => guest.run(task, out),
         };
-        if let Some(Traffic { received, sent }) = self.kind.console().hang_up()
+        if self.grants.connections()
+            && let Some(Traffic { received, sent }) = self.kind.console().hang_up()
             && report.result.is_ok()
         {
             out.truncate(before);

@@ -24,6 +24,8 @@ pub(super) struct Inbox {
     state: Mutex<State>,
     /// The running task's ticket.
     ticket: AtomicU64,
+    /// Each task has a connection.
+    serves: bool,
 }
 
 struct State {
@@ -40,9 +42,10 @@ impl Inbox {
     /// `connections` where that is set.
     pub(super) fn new(host: Arc<OwnedFd>, mut decoder: Decoder, limit: u32, connections: bool) -> Self {
         decoder.set_limit(limit);
+        let serves = connections;
         let connections = connections.then(VecDeque::new);
         let state = Mutex::new(State { decoder, aside: VecDeque::new(), connections });
-        Self { host, state, ticket: AtomicU64::new(0) }
+        Self { host, state, ticket: AtomicU64::new(0), serves }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -67,7 +70,7 @@ impl Inbox {
     /// have none.
     #[expect(clippy::option_option, reason = "a task without its connection is not one that needs none")]
     pub(super) fn connection(&self) -> Option<Option<OwnedFd>> {
-        self.state().connections.as_mut().map(VecDeque::pop_front)
+        if self.serves { self.state().connections.as_mut().map(VecDeque::pop_front) } else { None }
     }
 
     /// The task that runs now, in whose name calls are made.

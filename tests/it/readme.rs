@@ -266,3 +266,12 @@ fn a_page_that_lies_is_caught() {
     let status = Step { command: "echo $?".to_owned(), expected: Vec::new() };
     assert_eq!(shell(folder.path(), &[&step, &status]), ["out\nerr\n", "1\n"]);
 }
+
+#[test]
+fn benchmarks_say_what_was_measured() {
+    let checked = Command::new("python3").arg(root().join("benches/report.py")).arg("--check").output();
+    let Ok(checked) = checked else {
+        return skipped("no python3 to read the results with");
+    };
+    assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
+}
