@@ -45,7 +45,11 @@ impl Cases {
             .into_iter()
             .filter_map(|case| {
                 let name = format!("{} {}", case.row, case.name);
-                catch_unwind(AssertUnwindSafe(case.act)).is_err().then_some(name)
+                let panic = catch_unwind(AssertUnwindSafe(case.act)).err()?;
+                let why = panic.downcast_ref::<String>().map_or("no message", String::as_str);
+                // At once, and not among all that the test has printed.
+                crate::support::told(&format!("FAILED {name}: {:?}", why.chars().take(600).collect::<String>()));
+                Some(name)
             })
             .collect();
         assert!(failed.is_empty(), "{} failed: {failed:#?}", failed.len());
