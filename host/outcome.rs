@@ -13,6 +13,16 @@ use serde::de::{Deserializer, Error, SeqAccess, Visitor};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
+/// What went over a connection: the value of a program that talked to a
+/// client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Traffic {
+    /// Bytes that the client sent and the program read.
+    pub received: u64,
+    /// Bytes that the program sent.
+    pub sent: u64,
+}
+
 /// How an item ended. The strings of [`Kind::as_str`] are stable; readers of
 /// records treat a string they do not know as a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

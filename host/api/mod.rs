@@ -30,7 +30,9 @@ pub use options::CallOptions;
 pub use process::{Process, ProcessBuilder};
 pub use result::AsyncResult;
 pub use results::Results;
-pub use serve::{Service, ServiceHandle, Traffic};
+pub use serve::{Service, ServiceHandle};
+
+pub use crate::outcome::Traffic;
 
 use crate::api::callbacks::Callbacks;
 use crate::api::functions::Functions;

@@ -5,29 +5,17 @@ use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
-
 use crate::api::error::CallError;
 use crate::api::functions::{Callee, Take};
 use crate::api::options::{CallOptions, at_least_one};
 use crate::api::result::{AsyncResult, Completion};
 use crate::api::{Inner, Pool};
 use crate::error::Error;
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Traffic};
 use crate::pool::job::Terms;
-use crate::pool::listen::{Acceptor, Stopper, connected, room};
+use crate::pool::listen::{self, Acceptor, Stopper, connected};
 use crate::pool::{Chunksize, MapOptions, Outcomes, Room};
 use crate::wire::message::Abi;
-
-/// What went over a connection: the value of a program that talked to a
-/// client.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Traffic {
-    /// Bytes that the client sent and the program read.
-    pub received: u64,
-    /// Bytes that the program sent.
-    pub sent: u64,
-}
 
 /// Connections that are served: an outcome for each, as they end. Its value is
 /// a [`Traffic`], and its [`tag`](Outcome::tag) has the client's address.
@@ -168,13 +156,10 @@ impl Pool {
         let cannot = |error| CallError::Pool(Arc::new(Error::io("cannot serve")(error)));
         let acceptor = Acceptor::tcp(listener).map_err(cannot)?;
         let window = call.window.map(|items| at_least_one("window", items)).transpose()?;
-        let processes = self.inner.processes;
-        let each = processes.saturating_mul(std::num::NonZeroUsize::MIN.saturating_add(1));
         let options = MapOptions {
             ordered: false,
             chunksize: Chunksize::Auto,
-            // Workers need descriptors, too, or there is nobody to serve.
-            window: Some(window.or(self.inner.defaults.window).unwrap_or(each).min(room(processes))),
+            window: Some(listen::window(window.or(self.inner.defaults.window), self.inner.processes)),
             ..MapOptions::default()
         };
         let stopper = acceptor.stopper();

@@ -30,6 +30,9 @@ const BACKLOG: i32 = 4096;
 /// nanoseconds, unless a connection of ours ends first.
 const SCARCE_NS: i64 = 20_000_000;
 
+/// Connections that are taken from the system's queue, for each worker.
+const EACH: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1);
+
 /// Descriptors that a worker takes while it starts, for a moment the most.
 const DESCRIPTORS_OF_WORKER: usize = 12;
 
@@ -208,10 +211,17 @@ impl Acceptor {
     }
 }
 
+/// Connections that are pulled and not delivered: those asked for, else one for
+/// each worker to talk to and one that comes next; no more than leave workers
+/// the descriptors that they need, or there is nobody to serve.
+#[must_use]
+pub fn window(asked: Option<NonZeroUsize>, processes: NonZeroUsize) -> NonZeroUsize {
+    asked.unwrap_or(processes.saturating_mul(EACH)).min(room(processes))
+}
+
 /// How many connections this process may hold so that its descriptors still do
 /// for `processes` workers; at least one.
-#[must_use]
-pub fn room(processes: NonZeroUsize) -> NonZeroUsize {
+fn room(processes: NonZeroUsize) -> NonZeroUsize {
     let limit = rustix::process::getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     let open = std::fs::read_dir("/proc/self/fd").map_or(ASSUMED_OPEN, Iterator::count);
     let taken = processes.get().saturating_mul(DESCRIPTORS_OF_WORKER).saturating_add(open);

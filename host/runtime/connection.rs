@@ -14,6 +14,8 @@ use rustix::net::{RecvFlags, SendFlags, Shutdown};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
+use crate::outcome::Traffic;
+
 /// Most bytes that are read at once for a guest whose memory is not read into.
 pub const BLOCK: usize = 64 << 10;
 
@@ -23,15 +25,6 @@ pub struct Connection {
     socket: OwnedFd,
     received: AtomicU64,
     sent: AtomicU64,
-}
-
-/// Bytes that went over a connection.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Traffic {
-    /// From the client to the guest.
-    pub received: u64,
-    /// From the guest to the client.
-    pub sent: u64,
 }
 
 impl Connection {

@@ -15,7 +15,8 @@ use wasmtime_wasi::async_trait;
 use wasmtime_wasi::cli::{IsTerminal, StdinStream, StdoutStream};
 use wasmtime_wasi::p2::{InputStream, OutputStream, Pollable, StreamError, StreamResult};
 
-use crate::runtime::connection::{BLOCK, Connection, Traffic};
+use crate::outcome::Traffic;
+use crate::runtime::connection::{BLOCK, Connection};
 use crate::runtime::trap::HostStop;
 use crate::wire::page::{Page, Stream};
 

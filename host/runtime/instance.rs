@@ -12,7 +12,6 @@ use crate::describe::Shape;
 use crate::limits::{Limits, Tighter};
 use crate::outcome::{Failure, Form};
 use crate::runtime::abi::component::ComponentGuest;
-use crate::runtime::connection::Traffic;
 use crate::runtime::console::Console;
 use crate::runtime::core_guest::CoreGuest;
 use crate::runtime::desk::Desk;
@@ -206,11 +205,12 @@ impl Guest {
             GuestKind::Component(guest) => guest.run(task, out),
         };
         if self.grants.connections()
-            && let Some(Traffic { received, sent }) = self.kind.console().hang_up()
+            && let Some(traffic) = self.kind.console().hang_up()
             && report.result.is_ok()
+            && let Ok(value) = serde_json::to_vec(&traffic)
         {
             out.truncate(before);
-            out.extend_from_slice(format!(r#"{{"received":{received},"sent":{sent}}}"#).as_bytes());
+            out.extend_from_slice(&value);
             report.result = Ok(Form::Json);
             report.stdout_is_result = false;
         }

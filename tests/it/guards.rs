@@ -81,7 +81,7 @@ fn fresh_instances_come_from_a_pool() {
 }
 
 #[test]
-fn the_host_allocates_for_runs_of_items_and_not_for_each() {
+fn a_further_item_costs_the_host_few_allocations_and_in_runs_none() {
     let mut driver = Driver::start();
     // Items that travel one by one, before tasks are known to be short, take
     // some; those in runs do not.

@@ -457,8 +457,8 @@ fn pool(ports: &[u16], module: PathBuf) -> Pool {
     Pool::builder(module).processes(3).capabilities(grants).worker(binary()).build().expect("a pool")
 }
 
-/// A client that waits until the port is served, then says a line.
-fn visit(port: u16) -> String {
+/// A connection to a port, once it is served.
+fn served(port: u16) -> TcpStream {
     let until = Instant::now() + PATIENCE;
     let stream = loop {
         match TcpStream::connect(("127.0.0.1", port)) {
@@ -468,6 +468,12 @@ fn visit(port: u16) -> String {
         std::thread::sleep(Duration::from_millis(5));
     };
     stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    stream
+}
+
+/// A client that waits until the port is served, then says a line.
+fn visit(port: u16) -> String {
+    let stream = served(port);
     let mut reader = BufReader::new(&stream);
     let (mut greeting, mut answer) = (String::new(), String::new());
     reader.read_line(&mut greeting).expect("a greeting");
@@ -531,15 +537,7 @@ fn what_reaches_the_network_is_never_run_twice() {
     let module = module.to_str().expect("text");
     let line = ["run", module, "--invoke", "serve", "--map", &item, "--allow-net", &grant, "--output", "records"];
     let host = bench.command(&[&line[..], &["-j", "1"]].concat()).spawn().expect("started");
-    let until = Instant::now() + PATIENCE;
-    let stream = loop {
-        match TcpStream::connect(("127.0.0.1", port)) {
-            Ok(stream) => break stream,
-            Err(_) => assert!(Instant::now() < until, "nobody serves"),
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    };
-    stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
+    let stream = served(port);
     // It has greeted, so it has begun.
     BufReader::new(&stream).read_line(&mut String::new()).expect("a greeting");
     for worker in children_of(host.id()) {

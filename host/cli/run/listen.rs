@@ -1,17 +1,11 @@
 //! `--listen`: what does not go with it, and how it ends.
 
-use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::cli::args::RunArgs;
-use crate::cli::args::io::Mode;
 use crate::error::Error;
-use crate::pool::listen::{Stopper, room};
-
-/// Connections that are taken from the system's queue, for each worker: one
-/// that it talks to, and one that comes next.
-const EACH: usize = 2;
+use crate::pool::listen::Stopper;
 
 /// Refuses options that have no meaning for connections.
 ///
@@ -35,17 +29,6 @@ pub fn check(args: &RunArgs) -> Result<(), Error> {
         ))),
         None => Ok(()),
     }
-}
-
-/// How many items may be pulled and not delivered.
-#[must_use]
-pub fn window(mode: Mode, asked: Option<NonZeroUsize>, workers: NonZeroUsize) -> Option<NonZeroUsize> {
-    if mode != Mode::Listen {
-        return asked;
-    }
-    let each = NonZeroUsize::MIN.saturating_add(EACH - 1);
-    // Workers need descriptors, too, or there is nobody to serve.
-    Some(asked.unwrap_or(workers.saturating_mul(each)).min(room(workers)))
 }
 
 /// Ends the items of a run.

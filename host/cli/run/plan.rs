@@ -23,6 +23,7 @@ use crate::escape;
 use crate::limits::{Isolation, Limits, SandboxMode};
 use crate::outcome::Tag;
 use crate::placeholder::Template;
+use crate::pool;
 use crate::pool::initialise::Initialisation;
 use crate::pool::item::{Body, Item};
 use crate::pool::listen::Acceptor;
@@ -364,7 +365,8 @@ impl<'a> Plan<'a> {
     /// How many items may be pulled and not delivered.
     #[must_use]
     pub fn window(&self, workers: NonZeroUsize) -> Option<NonZeroUsize> {
-        listen::window(self.mode, self.args.pool.window, workers)
+        let asked = self.args.pool.window;
+        if self.mode == Mode::Listen { Some(pool::listen::window(asked, workers)) } else { asked }
     }
 
     /// How items travel: alone where each is wanted as soon as it is read.
