@@ -1,5 +1,5 @@
-//! Components: loaded once, then one store and instance per task, or one that
-//! is kept from task to task.
+//! Components: loaded once, then a fresh instance per task, be it made anew or
+//! put back into the state it began in, or one that is kept as it is.
 
 #![expect(unsafe_code, reason = "only the engine itself can map an artifact that the cache vouches for")]
 
@@ -10,6 +10,7 @@ mod flat;
 mod keyvalue;
 mod link;
 mod objects;
+mod reset;
 mod sockets;
 #[cfg(test)]
 mod tests;
@@ -30,6 +31,7 @@ use crate::outcome::{Failure, Form, Kind};
 use crate::runtime::abi::command::CommandCall;
 use crate::runtime::abi::component::call::FunctionCall;
 use crate::runtime::abi::component::link::{ComponentState, Wasi};
+use crate::runtime::abi::component::reset::{Origin, Resetter};
 use crate::runtime::abi::payload::bad_output;
 use crate::runtime::console::Console;
 use crate::runtime::describe_component::is_run;
@@ -65,6 +67,12 @@ pub struct ComponentGuest {
     page: Arc<Page>,
     console: Arc<Console>,
     grants: Arc<Grants>,
+    /// How a fresh instance is made of one that has run.
+    resetter: Option<Resetter>,
+    /// By how much the artifact's code is farther back than the component's.
+    moved: Arc<[(u64, u64)]>,
+    /// The instance for the next task: as the last one left it under `reuse`
+    /// or the initializer did, else as it began.
     kept: Option<Live>,
 }
 
@@ -80,6 +88,8 @@ pub struct Live {
     /// The instance in it.
     pub instance: Instance,
     limits: Arc<Limits>,
+    /// The state in which it began, where it can be put back.
+    origin: Option<Origin>,
 }
 
 impl Live {
@@ -150,6 +160,8 @@ impl ComponentGuest {
         let reuse = task.isolation == Isolation::Reuse;
         let initializer = task.initializer.as_ref().filter(|_| task.initialises());
         let initializer = initializer.map(|called| initializer_call(&component, called, &known, setup)).transpose()?;
+        let fresh = task.isolation == Isolation::Fresh && initializer.is_none();
+        let reset = setup.description.reset.as_ref();
         let limits = &task.limits;
         let largest = limits.max_item.max(limits.max_result).saturating_add(HOSTCALL_SLACK);
         Ok(Self {
@@ -165,6 +177,8 @@ impl ComponentGuest {
             console: Arc::new(Console::new(Arc::clone(&page), limits.max_result)),
             page,
             grants,
+            resetter: reset.filter(|_| fresh).and_then(|reset| Resetter::new(&component, reset)),
+            moved: reset.map_or_else(Arc::default, |reset| reset.moved.as_slice().into()),
             kept: None,
         })
     }
@@ -192,10 +206,9 @@ impl ComponentGuest {
             Some(Call::Function(call)) => {
                 let kept = self.kept.take();
                 let (report, live) = self.run_function(call, kept, task, out);
-                if self.reuse {
-                    let keeps = |failure: &Failure| matches!(failure.kind, Kind::Error | Kind::BadInput);
-                    self.kept = live.filter(|_| report.result.as_ref().map_or_else(keeps, |_| true));
-                }
+                let keeps = |failure: &Failure| matches!(failure.kind, Kind::Error | Kind::BadInput);
+                let live = live.filter(|_| report.result.as_ref().map_or_else(keeps, |_| true));
+                self.kept = if self.reuse { live } else { live.and_then(|live| self.restored(live)) };
                 report
             }
         };
@@ -214,6 +227,12 @@ impl ComponentGuest {
         let (report, live) = self.run_function(call, None, args, &mut Vec::new());
         self.kept = live.filter(|_| report.result.is_ok());
         report
+    }
+
+    /// Whether there is an instance for the next task.
+    #[cfg(test)]
+    pub fn is_ready(&self) -> bool {
+        self.kept.is_some()
     }
 
     /// Whether the instance that the initializer made ready is gone.
@@ -252,6 +271,7 @@ impl ComponentGuest {
     ) -> (Report, Option<Live>) {
         self.console.begin();
         let live = match kept {
+            Some(live) if live.origin.is_some() => self.again(live, task),
             Some(mut live) => {
                 live.limits = self.limits_of(task);
                 let state = live.store.data_mut();
@@ -293,31 +313,67 @@ impl ComponentGuest {
         report(&live.store, &live.limits, result, call.captures())
     }
 
+    /// An instance that has run, as it was before.
+    fn restored(&self, mut live: Live) -> Option<Live> {
+        let (resetter, origin) = (self.resetter.as_ref()?, live.origin.as_ref()?);
+        resetter.restore(&mut live.store, origin).then_some(live)
+    }
+
+    /// An instance that was restored, for a task.
+    fn again(&self, live: Live, task: &TaskInput<'_>) -> Result<Live, Report> {
+        let limits = self.limits_of(task);
+        let spent = live.origin.as_ref().map_or(0, |origin| origin.spent);
+        if live.store.data().meter.total() > limits.memory || limits.fuel.is_some_and(|fuel| fuel < spent) {
+            // A new one says why.
+            return self.fresh(&[], task);
+        }
+        let fuel = limits.fuel.map(|fuel| fuel - spent);
+        let mut live = Live { limits, ..live };
+        let state = live.store.data_mut();
+        state.restart(live.limits.memory);
+        state.wasi = self.context(&[], task);
+        self.wind(&mut live.store, fuel).map(|()| live)
+    }
+
+    /// WASI of a task that begins.
+    fn context(&self, args: &[String], task: &TaskInput<'_>) -> Wasi {
+        if !self.wasi {
+            return Wasi::default();
+        }
+        let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index: task.index };
+        Wasi::new(recipe, self.limits.max_write)
+    }
+
     /// A new store and instance.
     fn fresh(&self, args: &[String], task: &TaskInput<'_>) -> Result<Live, Report> {
         let limits = self.limits_of(task);
-        let wasi = if self.wasi {
-            let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index: task.index };
-            Wasi::new(recipe, self.limits.max_write)
-        } else {
-            Wasi::default()
-        };
-        let state = State::new(self.room.with(limits.memory), &self.page, &self.console, wasi);
+        let wasi = self.context(args, task);
+        let mut state = State::new(self.room.with(limits.memory), &self.page, &self.console, wasi);
+        state.moved = Arc::clone(&self.moved);
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.meter);
-        store.set_hostcall_fuel(self.hostcall_fuel);
         store.set_max_component_handles(MAX_COMPONENT_HANDLES);
-        self.arm(&mut store, limits.fuel).map_err(Report::failed)?;
+        self.wind(&mut store, limits.fuel)?;
         self.page.set_initialising(true);
         let instance = self.pre.instantiate(&mut store);
         self.page.set_initialising(false);
         match instance {
-            Ok(instance) => Ok(Live { store, instance, limits }),
+            Ok(instance) => {
+                let spent = report(&store, &limits, Ok(Form::Json), false).fuel.unwrap_or(0);
+                let origin = self.resetter.as_ref().and_then(|resetter| resetter.origin(&mut store, instance, spent));
+                Ok(Live { store, instance, limits, origin })
+            }
             Err(error) => {
                 let failure = trap::failure(&error, store.data(), &limits, Phase::Init);
                 Err(report(&store, &limits, Err(failure), false))
             }
         }
+    }
+
+    /// Winds up all that a fresh instance may use up.
+    fn wind(&self, store: &mut Store<ComponentState>, fuel: Option<u64>) -> Result<(), Report> {
+        store.set_hostcall_fuel(self.hostcall_fuel);
+        self.arm(store, fuel).map_err(Report::failed)
     }
 
     /// The limits of one task.
