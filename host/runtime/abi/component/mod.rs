@@ -1,14 +1,13 @@
 //! Components: loaded once, then a fresh instance per task, be it made anew or
 //! put back into the state it began in, or one that is kept as it is.
 
-#![expect(unsafe_code, reason = "only the engine itself can map an artifact that the cache vouches for")]
-
 mod blob;
 mod call;
 mod files;
 mod flat;
 mod keyvalue;
 mod link;
+mod load;
 mod objects;
 mod reset;
 mod sockets;
@@ -16,39 +15,32 @@ mod sockets;
 mod tests;
 mod val;
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Seek};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre};
+use wasmtime::component::{ComponentExportIndex, Instance, InstancePre};
 use wasmtime::{Engine, Store, Trap, WasmBacktrace};
 
-use crate::describe::Function;
 use crate::limits::{Isolation, Limits, MIB};
 use crate::outcome::{Failure, Form, Kind};
 use crate::runtime::abi::command::CommandCall;
 use crate::runtime::abi::component::call::FunctionCall;
 use crate::runtime::abi::component::link::{ComponentState, Wasi};
-use crate::runtime::abi::component::reset::{Origin, Resetter};
+use crate::runtime::abi::component::reset::{FOREVER, Origin, Resetter};
 use crate::runtime::abi::payload::bad_output;
 use crate::runtime::console::Console;
-use crate::runtime::describe_component::is_run;
 use crate::runtime::engine::refused;
-use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
+use crate::runtime::instance::{Report, TaskInput};
 use crate::runtime::snapshot;
 use crate::runtime::state::{Room, State};
 use crate::runtime::threads;
 use crate::runtime::trap::{self, HostStop, Phase};
 use crate::runtime::wasi::{Grants, Recipe};
-use crate::wire::message::{Abi, Initializer, Refusal, RunSetup, Target};
+use crate::wire::message::{Refusal, RunSetup};
 use crate::wire::page::Page;
 
 /// What a host call may move beyond an item or a result, in bytes.
 const HOSTCALL_SLACK: u64 = MIB;
-/// Steps of the ticker that never pass.
-const FOREVER: u64 = 1 << 40;
 /// Most resources that a component and its host share at once.
 const MAX_COMPONENT_HANDLES: usize = 1024;
 
@@ -146,7 +138,7 @@ impl ComponentGuest {
         page: Arc<Page>,
         grants: Arc<Grants>,
     ) -> Result<Self, Refusal> {
-        let component = open(engine, artifact)?;
+        let component = load::open(engine, artifact)?;
         let image = component.initialize_copy_on_write_image();
         image.map_err(|error| refused("cannot prepare the component's memory", &error))?;
         let task = &setup.task;
@@ -154,12 +146,13 @@ impl ComponentGuest {
         let pre = linker.instantiate_pre(&component).map_err(link::unlinkable)?;
         let known =
             setup.description.functions.iter().map(|known| ((known.interface.as_deref(), known.name.as_str()), known));
-        let known: Known<'_> = known.collect();
-        let targets = task.targets.iter().map(|target| find(&component, target, &known, setup, &grants));
+        let known: load::Known<'_> = known.collect();
+        let targets = task.targets.iter().map(|target| load::find(&component, target, &known, setup, &grants));
         let targets = targets.collect::<Result<_, _>>()?;
         let reuse = task.isolation == Isolation::Reuse;
         let initializer = task.initializer.as_ref().filter(|_| task.initialises());
-        let initializer = initializer.map(|called| initializer_call(&component, called, &known, setup)).transpose()?;
+        let initializer =
+            initializer.map(|called| load::initializer_call(&component, called, &known, setup)).transpose()?;
         let fresh = task.isolation == Isolation::Fresh && initializer.is_none();
         let reset = setup.description.reset.as_ref();
         let limits = &task.limits;
@@ -357,17 +350,25 @@ impl ComponentGuest {
         self.page.set_initialising(true);
         let instance = self.pre.instantiate(&mut store);
         self.page.set_initialising(false);
-        match instance {
-            Ok(instance) => {
-                let spent = report(&store, &limits, Ok(Form::Json), false).fuel.unwrap_or(0);
-                let origin = self.resetter.as_ref().and_then(|resetter| resetter.origin(&mut store, instance, spent));
-                Ok(Live { store, instance, limits, origin })
-            }
+        let instance = match instance {
+            Ok(instance) => instance,
             Err(error) => {
                 let failure = trap::failure(&error, store.data(), &limits, Phase::Init);
-                Err(report(&store, &limits, Err(failure), false))
+                return Err(report(&store, &limits, Err(failure), false));
             }
+        };
+        let mut live = Live { store, instance, limits, origin: None };
+        if let Some(resetter) = &self.resetter {
+            let left = live.store.get_fuel().ok();
+            let spent = live.limits.fuel.zip(left).map_or(0, |(given, left)| given.saturating_sub(left));
+            match resetter.origin(&mut live.store, instance, spent) {
+                Ok(origin) => live.origin = origin,
+                // It cannot be called any more.
+                Err(_) => return self.fresh(args, task),
+            }
+            self.wind(&mut live.store, left)?;
         }
+        Ok(live)
     }
 
     /// Winds up all that a fresh instance may use up.
@@ -404,22 +405,6 @@ fn report(
     Report { result, fuel, peak_memory: store.data().meter.peak(), stdout_is_result }
 }
 
-/// The initializer, if its arguments fit.
-fn initializer_call(
-    component: &Component,
-    called: &Initializer,
-    known: &Known<'_>,
-    setup: &RunSetup,
-) -> Result<FunctionCall, Refusal> {
-    if called.target.abi != Abi::Component {
-        return Err(Refusal::module(format!("{:?} is no function of a component", called.target.name)));
-    }
-    let setup = RunSetup { task: called.spec(&setup.task), ..setup.clone() };
-    let call = function(component, &called.target, known, &setup)?;
-    call.check(called.args.as_bytes()).map_err(|failure| called.misfit(&failure))?;
-    Ok(call)
-}
-
 /// Runs a program to its end; `run` gives an error for exit code 1.
 fn run_program(live: &mut Live, export: ComponentExportIndex) -> Result<(), Failure> {
     let func = live.instance.get_typed_func::<(), (Result<(), ()>,)>(&mut live.store, &export);
@@ -432,73 +417,4 @@ fn run_program(live: &mut Live, export: ComponentExportIndex) -> Result<(), Fail
         Err(error) if trap::exit_code(&error) == Some(0) => Ok(()),
         Err(error) => Err(live.failure(&error)),
     }
-}
-
-/// Maps an artifact; or copies it, where the worker sees no `/proc` or the
-/// file system forbids to execute.
-fn open(engine: &Engine, mut artifact: File) -> Result<Component, Refusal> {
-    let path = format!("/proc/self/fd/{}", artifact.as_raw_fd());
-    // SAFETY: artifacts come from our own compile worker through the host's
-    // private, authenticated cache, and the file is never written again. There
-    // is no safe way to load compiled code.
-    let mapped = unsafe { Component::deserialize_file(engine, path) };
-    mapped.or_else(|_| {
-        let mut bytes = Vec::new();
-        let read = artifact.rewind().and_then(|()| artifact.read_to_end(&mut bytes));
-        read.map_err(|error| Refusal::denied("cannot read the artifact", &error))?;
-        // SAFETY: as above.
-        unsafe { Component::deserialize(engine, bytes) }.map_err(|error| stale_or_refused(&error))
-    })
-}
-
-/// Described functions by interface and name.
-type Known<'a> = HashMap<(Option<&'a str>, &'a str), &'a Function>;
-
-fn find(
-    component: &Component,
-    target: &Target,
-    known: &Known<'_>,
-    setup: &RunSetup,
-    grants: &Grants,
-) -> Result<Call, Refusal> {
-    match target.abi {
-        Abi::Component => function(component, target, known, setup).map(Call::Function),
-        Abi::Command => {
-            let export = program(component, target)?;
-            Ok(Call::Command(export, CommandCall::new(&setup.task, grants.scratch())?))
-        }
-        Abi::Core | Abi::Bytes => Err(Refusal::module("a component's functions have types of their own")),
-    }
-}
-
-fn function(
-    component: &Component,
-    target: &Target,
-    known: &Known<'_>,
-    setup: &RunSetup,
-) -> Result<FunctionCall, Refusal> {
-    let described = known.get(&(target.interface.as_deref(), target.name.as_str()));
-    let export = lookup(component, target.interface.as_deref(), &target.name);
-    match (described, export) {
-        (Some(described), Some(export)) => FunctionCall::new(described, export, target.spread, &setup.task),
-        _ => Err(Refusal::module(format!("the component exports no function {:?}", target.name))),
-    }
-}
-
-/// The function of a program: that of `wasi:cli/run`, whatever the command
-/// line called it.
-fn program(component: &Component, target: &Target) -> Result<ComponentExportIndex, Refusal> {
-    let ty = component.component_type();
-    let mut exports = ty.exports(component.engine());
-    let interface = exports.find_map(|(name, _)| is_run(name).then_some(name));
-    let export = interface.and_then(|interface| lookup(component, Some(interface), "run"));
-    export.ok_or_else(|| Refusal::module(format!("{:?} cannot be run as a command: no wasi:cli/run", target.name)))
-}
-
-fn lookup(component: &Component, interface: Option<&str>, name: &str) -> Option<ComponentExportIndex> {
-    let interface = match interface {
-        Some(interface) => Some(component.get_export_index(None, interface)?),
-        None => None,
-    };
-    component.get_export_index(interface.as_ref(), name)
 }

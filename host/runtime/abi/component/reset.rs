@@ -17,6 +17,8 @@ use crate::runtime::resettable::{BASE, RESTORE, SAVE, SIZE};
 /// Instances in a row that could not be put back, after which none is tried:
 /// such tasks write to too much, or call what makes that impossible.
 const MOST_FAILURES: u32 = 16;
+/// Steps of the ticker that never pass.
+pub const FOREVER: u64 = 1 << 40;
 /// Bytes of a page of linear memory.
 const PAGE: usize = 64 << 10;
 
@@ -72,44 +74,58 @@ impl Resetter {
     }
 
     /// The state of an instance that has not run yet and took so many
-    /// instructions to make; `None` where it cannot be put back.
-    pub fn origin(&self, store: &mut Store<ComponentState>, instance: Instance, spent: u64) -> Option<Origin> {
+    /// instructions to make; `None` where it cannot be put back. The store's
+    /// clock and fuel are to be wound up afterwards.
+    ///
+    /// # Errors
+    /// What broke the instance. No other one is looked at.
+    pub fn origin(
+        &self,
+        store: &mut Store<ComponentState>,
+        instance: Instance,
+        spent: u64,
+    ) -> wasmtime::Result<Option<Origin>> {
         if self.failures.get() >= MOST_FAILURES || store.data().has_asked() {
-            return None;
+            return Ok(None);
         }
-        // To look takes some, which is nobody's.
-        let fuel = store.get_fuel().ok();
         let found = self.look(store, instance, spent);
-        if let Some(fuel) = fuel
-            && store.set_fuel(fuel).is_err()
-        {
-            return None;
-        }
-        if found.is_none() {
-            self.failed();
+        match &found {
+            Ok(Some(_)) => {}
+            Ok(None) => self.failed(),
+            Err(_) => self.failures.set(MOST_FAILURES),
         }
         found
     }
 
-    fn look(&self, store: &mut Store<ComponentState>, instance: Instance, spent: u64) -> Option<Origin> {
-        let save = instance.get_typed_func::<(), ()>(&mut *store, self.save).ok()?;
-        save.call(&mut *store, ()).ok()?;
+    fn look(
+        &self,
+        store: &mut Store<ComponentState>,
+        instance: Instance,
+        spent: u64,
+    ) -> wasmtime::Result<Option<Origin>> {
+        // To look takes some time and fuel, which are nobody's.
+        if store.get_fuel().is_ok() {
+            store.set_fuel(u64::MAX)?;
+        }
+        store.set_epoch_deadline(FOREVER);
+        instance.get_typed_func::<(), ()>(&mut *store, self.save)?.call(&mut *store, ())?;
         let mut memories = Vec::with_capacity(self.memories.len());
         for exports in &self.memories {
-            let size = instance.get_typed_func::<(), (u32,)>(&mut *store, exports.size).ok()?;
-            let (size,) = size.call(&mut *store, ()).ok()?;
+            let size = instance.get_typed_func::<(), (u32,)>(&mut *store, exports.size)?;
+            let (size,) = size.call(&mut *store, ())?;
             if size == 0 {
-                return None;
+                return Ok(None);
             }
-            let base = instance.get_typed_func::<(), (WasmList<u8>,)>(&mut *store, exports.base).ok()?;
-            let (first,) = base.call(&mut *store, ()).ok()?;
+            let base = instance.get_typed_func::<(), (WasmList<u8>,)>(&mut *store, exports.base)?;
+            let (first,) = base.call(&mut *store, ())?;
             memories.push((first.as_le_slice(&*store).as_ptr().expose_provenance(), size as usize * PAGE));
         }
         if self.images.get().is_none() {
-            self.images.set(self.images(&memories)?).ok()?;
+            let Some(images) = self.images(&memories) else { return Ok(None) };
+            let _set = self.images.set(images);
         }
-        let restore = instance.get_typed_func::<(), ()>(&mut *store, self.restore).ok()?;
-        Some(Origin { restore, memories, total: store.data().meter.total(), spent })
+        let restore = instance.get_typed_func::<(), ()>(&mut *store, self.restore)?;
+        Ok(Some(Origin { restore, memories, total: store.data().meter.total(), spent }))
     }
 
     /// How memories begin that were found so: what the component says of it,
