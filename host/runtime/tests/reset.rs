@@ -144,6 +144,31 @@ fn called(function: u16, item: &[u8]) -> TaskInput<'_> {
 }
 
 #[test]
+fn an_instance_that_called_more_of_wasi_than_random_numbers_is_thrown_away() {
+    let calling = |interface: &str, function: &str| {
+        format!(
+            r#"(component
+                (import "{interface}" (instance $asked (export "{function}" (func (result u64)))))
+                (core func $ask (canon lower (func $asked "{function}")))
+                (core module $m (import "host" "ask" (func $ask (result i64)))
+                  (func (export "run") (param i32) (result i64) (call $ask)))
+                (core instance $host (export "ask" (func $ask)))
+                (core instance $i (instantiate $m (with "host" (instance $host))))
+                (func (export "run") (param "item" s32) (result u64) (canon lift (core func $i "run"))))"#
+        )
+    };
+    let random = calling("wasi:random/random@0.2.0", "get-random-u64");
+    let clock = calling("wasi:clocks/monotonic-clock@0.2.0", "now");
+    for (wat, kept) in [(random, true), (clock, false)] {
+        assert!(is_reset(&wat, &spec(Abi::Component, "run")));
+        let mut bench = must_load(&wat, spec(Abi::Component, "run"));
+        let first = bench.value("1");
+        assert_eq!(bench.guest.is_ready(), kept && scans(), "{wat}");
+        assert_ne!(bench.value("1"), first, "each task asks for itself");
+    }
+}
+
+#[test]
 fn components_whose_state_is_not_all_known_are_made_anew() {
     let unknown = [
         ("handles of its own", "(type $r (resource (rep i32))) (core func (canon resource.new $r))"),

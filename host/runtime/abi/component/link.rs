@@ -7,7 +7,9 @@ use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceTable, ResourceType};
 use wasmtime_wasi::filesystem::Descriptor;
+use wasmtime_wasi::p2::bindings::random as bindings;
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+use wasmtime_wasi::random::{WasiRandom, WasiRandomCtx};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait};
 
 use crate::describe::Grant;
@@ -32,6 +34,8 @@ const PREOPENS: &str = "wasi:filesystem/preopens@0.2.12";
 pub struct Wasi {
     recipe: Option<Recipe>,
     made: Option<Box<Made>>,
+    /// The guest called what may give it handles.
+    asked: bool,
     /// What the task may still write to files.
     pub budget: Budget,
     /// Where the task goes to the network.
@@ -52,7 +56,7 @@ impl Wasi {
     #[must_use]
     pub fn new(recipe: Recipe, max_write: u64) -> Self {
         let door = recipe.grants.door();
-        Self { recipe: Some(recipe), made: None, budget: Budget::new(max_write), door }
+        Self { recipe: Some(recipe), made: None, asked: false, budget: Budget::new(max_write), door }
     }
 
     /// Where calls of the pool go.
@@ -69,10 +73,17 @@ impl State<Wasi> {
         self.wasi.made.as_ref().is_some_and(|made| !made.table.is_empty())
     }
 
-    /// Whether the guest has asked for anything of WASI.
+    /// Whether the guest has called WASI at all.
+    #[must_use]
+    pub fn has_called(&self) -> bool {
+        self.wasi.made.is_some()
+    }
+
+    /// Whether the guest has called what may have given it handles: anything
+    /// of WASI but random numbers.
     #[must_use]
     pub fn has_asked(&self) -> bool {
-        self.wasi.made.is_some()
+        self.wasi.asked
     }
 
     /// The context; one that grants nothing where there is no recipe.
@@ -93,6 +104,7 @@ impl State<Wasi> {
 
 impl WasiView for ComponentState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
+        self.wasi.asked = true;
         let Made { context, table, .. } = self.made();
         WasiCtxView { ctx: context, table }
     }
@@ -120,6 +132,7 @@ pub fn linker(component: &Component, grants: &Grants, setup: &RunSetup) -> Resul
     if imports_wasi(component) {
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(unlinkable)?;
         linker.allow_shadowing(true);
+        answer_random(&mut linker).map_err(unlinkable)?;
         // An adapter asks for directories whatever the program does.
         let files = grants.no_files() && !setup.description.adapted;
         if files {
@@ -146,6 +159,17 @@ pub fn linker(component: &Component, grants: &Grants, setup: &RunSetup) -> Resul
     }
     answer_unknown(&mut linker, component, setup.task.stub_imports)?;
     Ok(linker)
+}
+
+/// Random numbers, which give no handle: hash tables begin with one in many
+/// languages.
+fn answer_random(linker: &mut Linker<ComponentState>) -> wasmtime::Result<()> {
+    fn random(state: &mut ComponentState) -> &mut WasiRandomCtx {
+        state.made().context.random()
+    }
+    bindings::random::add_to_linker::<_, WasiRandom>(linker, random)?;
+    bindings::insecure::add_to_linker::<_, WasiRandom>(linker, random)?;
+    bindings::insecure_seed::add_to_linker::<_, WasiRandom>(linker, random)
 }
 
 /// What keeps a component from being linked.

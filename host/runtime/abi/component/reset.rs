@@ -85,7 +85,7 @@ impl Resetter {
         instance: Instance,
         spent: u64,
     ) -> wasmtime::Result<Option<Origin>> {
-        if self.failures.get() >= MOST_FAILURES || store.data().has_asked() {
+        if self.failures.get() >= MOST_FAILURES || store.data().has_called() {
             return Ok(None);
         }
         let found = self.look(store, instance, spent);
