@@ -17,6 +17,7 @@ pub mod engine;
 pub mod instance;
 mod net;
 pub mod preview1;
+pub mod run;
 pub mod snapshot;
 pub mod state;
 pub mod threads;
@@ -26,6 +27,7 @@ pub mod wasi;
 
 pub use compile::{compile, start_compiler_threads};
 pub use instance::{Guest, Report, TaskInput};
+pub use run::Plain;
 
 #[cfg(test)]
 mod tests;

@@ -39,6 +39,14 @@ impl<W> State<W> {
         }
     }
 
+    /// Whether the task that was started last has left nothing for the next
+    /// one to clear: no growth of memory, no refusal.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        let meter = &self.meter;
+        meter.peak == meter.began && !meter.refused && self.denied.is_empty()
+    }
+
     /// Starts the next task in a store that is kept, with `memory` bytes.
     pub fn restart(&mut self, memory: u64) {
         self.meter.room.memory = memory;
@@ -87,6 +95,8 @@ pub struct Meter {
     room: Room,
     total: u64,
     peak: u64,
+    /// The peak when the running task began.
+    began: u64,
     pending: Pending,
     refused: bool,
     last_refused: Option<Refused>,
@@ -116,7 +126,7 @@ impl Meter {
     /// A meter for a new store that may hold what `room` says.
     #[must_use]
     pub fn new(room: Room, page: Arc<Page>) -> Self {
-        Self { room, total: 0, peak: 0, pending: Pending::NOTHING, refused: false, last_refused: None, page }
+        Self { room, total: 0, peak: 0, began: 0, pending: Pending::NOTHING, refused: false, last_refused: None, page }
     }
 
     /// Starts the next task in a store that is kept.
@@ -124,6 +134,7 @@ impl Meter {
         self.refused = false;
         self.last_refused = None;
         self.peak = self.total;
+        self.began = self.total;
         self.page.set_peak_memory(self.peak);
     }
 

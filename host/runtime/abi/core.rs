@@ -24,6 +24,44 @@ pub struct CoreCall {
     results: Vec<Ty>,
 }
 
+/// An integer type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Integer {
+    /// Of 32 bits.
+    I32,
+    /// Of 64 bits.
+    I64,
+}
+
+impl Integer {
+    fn of(ty: &Ty) -> Option<Self> {
+        match ty {
+            Ty::I32 => Some(Self::I32),
+            Ty::I64 => Some(Self::I64),
+            _ => None,
+        }
+    }
+
+    /// The number that an item is, if it is a plain one of this type.
+    #[must_use]
+    pub fn read(self, item: &[u8]) -> Option<ValRaw> {
+        let number = integer(item)?;
+        match self {
+            Self::I32 => Some(ValRaw::i32(i32::try_from(number).ok()?)),
+            Self::I64 => Some(ValRaw::i64(number)),
+        }
+    }
+
+    /// What a function of this type gave.
+    #[must_use]
+    pub fn value(self, slot: ValRaw) -> i64 {
+        match self {
+            Self::I32 => slot.get_i32().into(),
+            Self::I64 => slot.get_i64(),
+        }
+    }
+}
+
 /// A core function type in the vocabulary of descriptions.
 #[must_use]
 pub fn func_ty(ty: &FuncType) -> FuncTy {
@@ -82,6 +120,15 @@ impl CoreCall {
         self.plan.arguments(args, ItemForm::Json).map(drop).map_err(bad_input)
     }
 
+    /// The function and its two integers, where it makes one of one that an
+    /// item is as a whole.
+    #[must_use]
+    pub fn integers(&self) -> Option<(&NumberFunc, Integer, Integer)> {
+        let [result] = self.results.as_slice() else { return None };
+        let alone = self.func.slots() == 1;
+        alone.then_some((&self.func, Integer::of(self.plan.sole()?)?, Integer::of(result)?))
+    }
+
     /// Calls the function with what an item gives.
     ///
     /// # Errors
@@ -110,11 +157,7 @@ impl CoreCall {
         if task.form != ItemForm::Json {
             return None;
         }
-        match self.plan.sole()? {
-            Ty::I32 => Some(ValRaw::i32(i32::try_from(integer(task.item)?).ok()?)),
-            Ty::I64 => Some(ValRaw::i64(integer(task.item)?)),
-            _ => None,
-        }
+        Integer::of(self.plan.sole()?)?.read(task.item)
     }
 
     fn arguments(&self, task: &TaskInput<'_>, slots: &mut [ValRaw]) -> Result<(), Failure> {
