@@ -15,6 +15,7 @@ use self::bytes::BytesReader;
 use self::item::ItemFormat;
 use crate::outcome::{Failure, Form, Kind};
 use crate::pool::item::{Body, Item, Supply};
+use crate::pool::typed;
 use crate::wire::message::ItemForm;
 
 /// A value that is an item.
@@ -125,7 +126,7 @@ impl Composition {
 /// Reads a result.
 pub(super) fn read<R: DeserializeOwned>(form: Form, bytes: &[u8]) -> serde_json::Result<R> {
     match form {
-        Form::Json => serde_json::from_slice(bytes),
+        Form::Json => typed::read(bytes),
         Form::Text => serde_json::from_value(Value::String(String::from_utf8_lossy(bytes).into_owned())),
         Form::Bytes => R::deserialize(BytesReader(bytes)),
     }

@@ -104,6 +104,26 @@ impl Cursor {
         let values = &self.finished.values;
         Some((index, values.form, values.bytes.get(place)?))
     }
+
+    /// Gives all that are left to `take`, as they stand, until that fails; how
+    /// many it took.
+    pub fn give_bytes<E>(
+        &mut self,
+        mut take: impl FnMut(u64, Form, &[u8]) -> Result<(), E>,
+    ) -> (usize, Result<(), E>) {
+        let Finished { index, values, .. } = &self.finished;
+        let first = self.next;
+        for mark in values.marks(first) {
+            let Some(value) = values.bytes.get(self.start..mark.end as usize) else { break };
+            let taken = take(index + self.next as u64, values.form, value);
+            self.start = mark.end as usize;
+            self.next += 1;
+            if let Err(error) = taken {
+                return (self.next - first, Err(error));
+            }
+        }
+        (self.next - first, Ok(()))
+    }
 }
 
 impl Iterator for Cursor {

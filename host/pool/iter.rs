@@ -184,6 +184,15 @@ impl Outcomes {
         self.current.as_mut()?.next_bytes()
     }
 
+    /// Gives the values left of that delivery to `take`, until that fails;
+    /// how many it took.
+    pub(crate) fn current_values<E>(
+        &mut self,
+        take: impl FnMut(u64, Form, &[u8]) -> Result<(), E>,
+    ) -> (usize, Result<(), E>) {
+        self.current.as_mut().map_or((0, Ok(())), |cursor| cursor.give_bytes(take))
+    }
+
     /// After the last value of a delivery: the outcome that follows, or the
     /// next delivery's turn. `None` after the last.
     #[expect(clippy::option_option, reason = "as above")]

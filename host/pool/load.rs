@@ -239,6 +239,8 @@ pub struct Gathering {
     open: Open,
     items: usize,
     bytes: usize,
+    /// Items at the end that have no positions yet.
+    unclaimed: usize,
 }
 
 /// The run at a chunk's end, which still grows.
@@ -305,6 +307,64 @@ impl Gathering {
         self.items += 1;
         self.bytes += size;
         true
+    }
+
+    /// Adds items as [`Gathering::pack`] does, up to `most` of them, to one run,
+    /// as long as they have positions from `position` on. They are kept only
+    /// when [`Gathering::claim`] is told that these are theirs. Gives back the
+    /// item that was pulled and not added.
+    pub fn pack_many<S: Supply>(
+        &mut self,
+        job: &Arc<Job>,
+        items: &mut impl Iterator<Item = S>,
+        position: u64,
+        most: usize,
+        (most_bytes, apart): (usize, bool),
+    ) -> Option<S> {
+        let first = items.next()?;
+        if most == 0 || !self.pack(job, &first, position, most_bytes, apart) {
+            return Some(first);
+        }
+        self.unclaimed = 1;
+        let most_bytes = MAX_ITEM.min(most_bytes);
+        let index = first.index();
+        for nth in 1..most as u64 {
+            let open = &mut self.open;
+            let before = open.bytes.len();
+            if open.ends.len() >= MAX_ITEMS || before >= MAX_BYTES {
+                break;
+            }
+            let item = items.next()?;
+            let form = item.pack(&mut open.bytes);
+            let size = open.bytes.len() - before;
+            if form != Some(open.form) || size > most_bytes || item.index() != index + nth {
+                open.bytes.truncate(before);
+                return Some(item);
+            }
+            open.ends.push(open.bytes.len() as u32);
+            self.items += 1;
+            self.bytes += size;
+            self.unclaimed += 1;
+        }
+        None
+    }
+
+    /// Items that [`Gathering::pack_many`] added last.
+    #[must_use]
+    pub fn unclaimed(&self) -> usize {
+        self.unclaimed
+    }
+
+    /// Keeps those items, or takes them out again.
+    pub fn claim(&mut self, theirs: bool) {
+        let count = std::mem::take(&mut self.unclaimed);
+        if !theirs {
+            let (before, bytes) = (self.open.ends.len().saturating_sub(count), self.open.bytes.len());
+            self.open.ends.truncate(before);
+            self.mend();
+            self.items -= count;
+            self.bytes -= bytes - self.open.bytes.len();
+        }
     }
 
     /// Takes out what an item left that was not added whole.

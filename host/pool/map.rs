@@ -7,7 +7,8 @@ use serde::de::DeserializeOwned;
 use crate::error::Error;
 use crate::outcome::{Failure, Form, Kind, Outcome};
 use crate::pool::item::{Body, Item, Supply};
-use crate::pool::{MapOptions, Outcomes, Pool};
+use crate::pool::job::Terms;
+use crate::pool::{MapOptions, Outcomes, Pool, feed, typed};
 use crate::wire::message::ItemForm;
 
 /// Why a map has no result.
@@ -80,12 +81,20 @@ impl Pool {
         I::IntoIter: Send + 'static,
     {
         let items = items.into_iter();
+        let at_hand = feed::is_at_hand::<I::IntoIter>();
+        let terms = Terms { function: options.function, rest: options.rest, at_hand, ..Terms::default() };
         let mut results = Vec::with_capacity(items.size_hint().0);
         let typed = (0..).zip(items).map(|(index, value)| Typed { index, value });
-        let outcomes = self.outcomes(typed, MapOptions { ordered: true, ..options });
+        let outcomes = self.outcomes_on(typed, MapOptions { ordered: true, ..options }, terms);
         let mut outcomes = outcomes.map_err(|error: Error| MapError::Pool(error.to_string()))?;
-        while let Some(next) = outcomes.next_value(read) {
-            results.push(next.map_err(|outcome| MapError::Item(Box::new(outcome)))??);
+        let mut take = |index, form, bytes: &[u8]| {
+            results.push(read(index, form, bytes)?);
+            Ok(())
+        };
+        while let Some(next) = outcomes.next_values(&mut take) {
+            if let Some(outcome) = next? {
+                return Err(MapError::Item(Box::new(outcome)));
+            }
         }
         match outcomes.broken() {
             Some(error) => Err(MapError::Pool(error.to_string())),
@@ -96,7 +105,7 @@ impl Pool {
 
 fn read<R: DeserializeOwned>(index: u64, form: Form, bytes: &[u8]) -> Result<R, MapError> {
     let read = match form {
-        Form::Json => serde_json::from_slice(bytes),
+        Form::Json => typed::read(bytes),
         // Text and bytes come as they are where the pool was asked for that.
         Form::Text => serde_json::from_value(String::from_utf8_lossy(bytes).into_owned().into()),
         Form::Bytes => serde_json::from_value(bytes.to_vec().into()),
@@ -105,6 +114,24 @@ fn read<R: DeserializeOwned>(index: u64, form: Form, bytes: &[u8]) -> Result<R, 
 }
 
 impl Outcomes {
+    /// Gives the values at hand to `take`, until that fails, and then the next
+    /// outcome that is none. `None` after the last.
+    pub(crate) fn next_values<E>(
+        &mut self,
+        mut take: impl FnMut(u64, Form, &[u8]) -> Result<(), E>,
+    ) -> Option<Result<Option<Outcome>, E>> {
+        let (count, taken) = self.current_values(&mut take);
+        self.owe(count);
+        if let Err(error) = taken {
+            return Some(Err(error));
+        }
+        let outcome = self.next_single()?;
+        Some(match outcome {
+            Some(Outcome { index, result: Ok(value), .. }) => take(index, value.form, &value.bytes).map(|()| None),
+            outcome => Ok(outcome),
+        })
+    }
+
     /// The next value, as `read` takes it; an outcome that is none as it is.
     pub(crate) fn next_value<V>(&mut self, read: impl FnOnce(u64, Form, &[u8]) -> V) -> Option<Result<V, Outcome>> {
         loop {

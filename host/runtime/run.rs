@@ -11,6 +11,7 @@ use crate::runtime::console::Console;
 use crate::runtime::core_guest::{Live, keeps, report};
 use crate::runtime::instance::Report;
 use crate::runtime::trap::Phase;
+use crate::wire::integer;
 
 /// Calls of one function in the instance that is kept.
 pub struct Plain<'a> {
@@ -90,7 +91,7 @@ impl<'a> Plain<'a> {
         let lost = || Failure::new(crate::outcome::Kind::Trap, "the instance is gone");
         let result = match (value, self.failure) {
             (Some(value), _) => {
-                out.extend_from_slice(itoa::Buffer::new().format(value).as_bytes());
+                integer::put(out, value);
                 Ok(Form::Json)
             }
             (None, failure) => Err(failure.unwrap_or_else(lost)),

@@ -143,14 +143,19 @@ impl Values {
     /// The mark of the value with this number.
     #[must_use]
     pub fn mark(&self, number: usize) -> Option<Mark> {
-        let mut raw = self.marks.get(number * MARK..)?;
-        let (end, wall_ns) = (raw.try_get_u32_le().ok()?, raw.try_get_u32_le().ok()?);
-        Some(Mark { end: end.saturating_sub(self.base), wall_ns: wall_ns.min(self.most_wall_ns) })
+        let raw = self.marks.get(number.saturating_mul(MARK)..)?.first_chunk()?;
+        Some(self.unpack(*raw))
     }
 
     /// The marks from this number on.
     pub fn marks(&self, from: usize) -> impl Iterator<Item = Mark> {
-        (from..).map_while(|number| self.mark(number))
+        let (marks, _none) = self.marks.get(from.saturating_mul(MARK)..).unwrap_or_default().as_chunks::<MARK>();
+        marks.iter().map(|mark| self.unpack(*mark))
+    }
+
+    fn unpack(&self, [a, b, c, d, e, f, g, h]: [u8; MARK]) -> Mark {
+        let (end, wall_ns) = (u32::from_le_bytes([a, b, c, d]), u32::from_le_bytes([e, f, g, h]));
+        Mark { end: end.saturating_sub(self.base), wall_ns: wall_ns.min(self.most_wall_ns) }
     }
 
     /// Takes the first `count` values out.

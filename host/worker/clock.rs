@@ -23,11 +23,32 @@ const RATE_NS: u64 = 1_000_000;
 /// After this it is measured from a new start, in nanoseconds.
 const RATE_STALE_NS: u64 = 10_000_000_000;
 
+/// How long a task took.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Lap {
+    /// Wall time, and processor time, in nanoseconds.
+    Short(u32),
+    /// Wall time and processor time.
+    Long(Duration, Duration),
+}
+
+impl Lap {
+    /// Wall time and processor time.
+    pub(super) fn times(self) -> (Duration, Duration) {
+        match self {
+            Self::Short(ns) => (Duration::from_nanos(ns.into()), Duration::from_nanos(ns.into())),
+            Self::Long(wall, cpu) => (wall, cpu),
+        }
+    }
+}
+
 pub(super) struct Clock {
     /// Wall clock minus monotonic clock, in microseconds.
     offset_us: i128,
     mark: u64,
     cpu: Duration,
+    /// Processor time of short laps that is not in `cpu` yet, in nanoseconds.
+    lapped_ns: u64,
     /// When the host got replies last.
     flushed: u64,
     counter: Counter,
@@ -38,7 +59,7 @@ impl Clock {
         let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i128;
         let counter = Counter::new();
         let mark = monotonic_ns();
-        Self { offset_us: wall - i128::from(mark / 1000), mark, cpu: cpu_time(), flushed: mark, counter }
+        Self { offset_us: wall - i128::from(mark / 1000), mark, cpu: cpu_time(), lapped_ns: 0, flushed: mark, counter }
     }
 
     /// Time passed that no task used.
@@ -71,6 +92,7 @@ impl Clock {
         let now = monotonic_ns().max(self.mark);
         let wall = Duration::from_nanos(now - self.mark);
         self.mark = now;
+        self.cpu += Duration::from_nanos(std::mem::take(&mut self.lapped_ns));
         if wall < CPU_WORTH {
             self.cpu += wall;
             return (wall, wall);
@@ -89,16 +111,21 @@ impl Clock {
 
     /// Wall and processor time of the task that began at the mark, as
     /// [`Clock::end`] gives them.
-    pub(super) fn lap(&mut self) -> (Duration, Duration) {
+    #[inline]
+    pub(super) fn lap(&mut self) -> Lap {
         if let Some(wall_ns) = self.counter.lap() {
             self.mark += wall_ns;
-            let wall = Duration::from_nanos(wall_ns);
-            self.cpu += wall;
-            return (wall, wall);
+            self.lapped_ns += wall_ns;
+            return Lap::Short(wall_ns as u32);
         }
-        let times = self.end();
+        self.end_lap()
+    }
+
+    #[cold]
+    fn end_lap(&mut self) -> Lap {
+        let (wall, cpu) = self.end();
         self.counter.meet(self.mark);
-        times
+        if wall < CPU_WORTH { Lap::Short(wall.as_nanos() as u32) } else { Lap::Long(wall, cpu) }
     }
 }
 
@@ -214,11 +241,11 @@ mod tests {
         let first = clock.now_ns();
         let mut sum = Duration::ZERO;
         while monotonic_ns() - started < 20_000_000 {
-            sum += clock.lap().0;
+            sum += clock.lap().times().0;
             clock.begin_laps();
             let began = clock.now_ns();
             for turn in 0..100 {
-                let (wall, cpu) = clock.lap();
+                let (wall, cpu) = clock.lap().times();
                 assert!(cpu <= wall, "turn {turn}: {cpu:?} of {wall:?}");
             }
             let (lapped, now) = (clock.now_ns(), monotonic_ns());
@@ -235,7 +262,7 @@ mod tests {
         std::thread::sleep(Duration::from_millis(2));
         clock.begin_laps();
         std::thread::sleep(Duration::from_millis(5));
-        let (wall, cpu) = clock.lap();
+        let (wall, cpu) = clock.lap().times();
         assert!(wall >= Duration::from_millis(5), "{wall:?}");
         assert!(cpu < wall, "asleep for most of {wall:?}: {cpu:?}");
     }

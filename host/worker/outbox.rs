@@ -10,15 +10,13 @@ use std::time::Duration;
 
 use crate::outcome::Form;
 use crate::wire::frame::Head;
+use crate::wire::integer;
 use crate::wire::run::{MAX_BYTES, MAX_ITEMS, Mark, put_values};
 use crate::wire::socket;
 use crate::worker::ledger::Ledger;
 
 /// How long a finished result may wait.
 const FLUSH: Duration = Duration::from_millis(1);
-
-/// Most bytes of an integer's text.
-pub(super) const LONGEST_INTEGER: usize = 20;
 
 /// Empty rounds after which the flusher sleeps until it is called.
 const PATIENCE: u32 = 20;
@@ -106,14 +104,13 @@ impl Replies {
     fn take_entries(&mut self) {
         let Some((mut next, mut taken)) = self.entered.take() else { return };
         let count = self.ledger.len();
-        let mut digits = itoa::Buffer::new();
         while taken < count {
             self.make_room(next);
-            let most = (MAX_BYTES.saturating_sub(self.values.len()) / LONGEST_INTEGER + 1).min(MAX_ITEMS - self.marks.len());
+            let most = (MAX_BYTES.saturating_sub(self.values.len()) / integer::LONGEST + 1).min(MAX_ITEMS - self.marks.len());
             let until = count.min(taken + most);
             let mut wall = 0;
             for (value, wall_ns) in self.ledger.entries(taken, until) {
-                self.values.extend_from_slice(digits.format(value).as_bytes());
+                integer::put(&mut self.values, value);
                 self.marks.push(Mark { end: self.values.len() as u32, wall_ns });
                 wall += u64::from(wall_ns);
             }

@@ -12,14 +12,15 @@ use crate::outcome::{Failure, Form, Kind, LimitHit};
 use crate::runtime::{Guest, Plain, Report, TaskInput};
 use crate::wire::frame::{FrameKind, HEADER, Head, INITIALIZER};
 use crate::wire::message::Refusal;
+use crate::wire::integer;
 use crate::wire::message::ItemForm;
 use crate::wire::page::{Page, Stream};
 use crate::wire::report::{Figures, put_report, read_task};
 use crate::wire::run::{Items, MAX_ITEM, item_form};
 use crate::wire::socket;
 use crate::worker::inbox::{Inbox, MAX_BLOCK};
-use crate::worker::clock::Clock;
-use crate::worker::outbox::{Common, LONGEST_INTEGER, Outbox};
+use crate::worker::clock::{Clock, Lap};
+use crate::worker::outbox::{Common, Outbox};
 
 /// Bytes of replies after which they are written.
 const REPLY_BYTES: usize = 64 << 10;
@@ -113,7 +114,7 @@ impl<R: Runner> Server<'_, R> {
         let lie = || io::Error::other("the host sent a run that is none");
         let form = item_form(head.flags).ok_or_else(lie)?;
         let mut items = Items::read(payload).ok_or_else(lie)?;
-        let quick = !self.prompt && form == ItemForm::Json && self.limits.max_result >= LONGEST_INTEGER as u64;
+        let quick = !self.prompt && form == ItemForm::Json && self.limits.max_result >= integer::LONGEST as u64;
         loop {
             if quick {
                 self.run_plain(&mut head, &mut items, clock, out)?;
@@ -123,8 +124,7 @@ impl<R: Runner> Server<'_, R> {
             let task = TaskInput { function, index, attempt, item, form, path: None, tighter: Tighter::default() };
             self.one(&head, Some(&task), clock, out);
             self.after(clock)?;
-            head.ticket += 1;
-            head.index += 1;
+            pass(&mut head);
         }
     }
 
@@ -140,7 +140,8 @@ impl<R: Runner> Server<'_, R> {
     ) -> io::Result<()> {
         let (page, outbox) = (self.page, self.outbox);
         let Some(mut calls) = self.runner.plain(head.function) else { return Ok(()) };
-        let Some(mut argument) = items.clone().next().and_then(|item| calls.argument(item)) else { return Ok(()) };
+        let mut ahead = items.clone();
+        let Some(mut argument) = ahead.next().and_then(|item| calls.argument(item)) else { return Ok(()) };
         clock.begin_laps();
         if !page.start(head.ticket, clock.now_ns()) {
             return Ok(());
@@ -152,25 +153,31 @@ impl<R: Runner> Server<'_, R> {
             self.inbox.begin(head.ticket);
             let mark = clock.now_ns();
             let value = calls.call(argument);
-            let (wall, cpu) = clock.lap();
-            let plain = wall == cpu && page.is_silent() && calls.is_untouched();
-            let entered = plain && value.is_some_and(|value| ledger.put(number, value, wall.as_nanos() as u32));
+            let lap = clock.lap();
+            // As it stands behind the item that has run.
+            *items = ahead;
+            let entered = match (value, lap) {
+                (Some(value), Lap::Short(wall_ns)) if page.is_silent() && calls.is_untouched() => {
+                    ledger.put(number, value, wall_ns)
+                }
+                _ => false,
+            };
             if !entered {
                 out.clear();
                 let report = calls.report(value, out);
+                let (wall, cpu) = lap.times();
                 let times = Times { started: clock.since_epoch_us(mark), wall, cpu };
                 self.conclude(head, report, &times, out);
-                pass(head, items);
+                pass(head);
                 return self.after(clock);
             }
-            pass(head, items);
+            pass(head);
             if clock.flush_is_due() {
                 page.finish();
                 outbox.flush()?;
                 clock.begin_laps();
             }
-            let next = items.clone().next().and_then(|item| calls.argument(item));
-            argument = match next {
+            argument = match ahead.next().and_then(|item| calls.argument(item)) {
                 Some(next) if page.start_next(head.ticket, clock.now_ns()) => next,
                 _ => break,
             };
@@ -315,8 +322,7 @@ impl<R: Runner> Server<'_, R> {
 }
 
 /// On to the next item of a run.
-fn pass(head: &mut Head, items: &mut Items<'_>) {
-    items.next();
+fn pass(head: &mut Head) {
     head.ticket += 1;
     head.index += 1;
 }
