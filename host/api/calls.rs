@@ -12,7 +12,7 @@ use crate::api::error::CallError;
 use crate::api::functions::{Callee, Take};
 use crate::api::options::{CallOptions, at_least_one};
 use crate::api::result::{AsyncResult, Call, Completion, read_many, read_one};
-use crate::api::results::{Results, reader};
+use crate::api::results::{Results, reader, unreadable};
 use crate::api::{Inner, Pool};
 use crate::pool::item::Item;
 use crate::pool::job::Terms;
@@ -418,14 +418,13 @@ impl Inner {
         let (mut outcomes, callee) = self.stream(call, items, &course)?;
         let (mut failed, mut unread) = (None, None);
         let mut position = 0;
-        let read = reader(&callee.name);
         loop {
-            let next = outcomes.next_values(|index, form, bytes| {
+            let next = outcomes.next_values(|index, given| {
                 position += 1;
-                match read(index, form, bytes) {
+                match codec::read_given(given) {
                     Ok(value) if unread.is_none() && failed.is_none() => values.push(value),
                     Ok(_) => {}
-                    Err(error) => unread = unread.take().or(Some(error)),
+                    Err(error) => unread = unread.take().or_else(|| Some(unreadable(&callee.name, index, &error))),
                 }
                 Ok::<_, Infallible>(())
             });

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 use self::bytes::BytesReader;
 use self::item::ItemFormat;
 use crate::outcome::{Failure, Form, Kind};
+use crate::pool::delivery::Given;
 use crate::pool::item::{Body, Item, Supply};
 use crate::pool::typed;
 use crate::wire::message::ItemForm;
@@ -27,6 +28,10 @@ pub(super) struct Typed<T> {
 impl<T: Serialize + Send> Supply for Typed<T> {
     fn index(&self) -> u64 {
         self.index
+    }
+
+    fn number(&self) -> Option<i64> {
+        typed::number(&self.value)
     }
 
     fn pack(&self, out: &mut Vec<u8>) -> Option<ItemForm> {
@@ -120,6 +125,15 @@ impl Composition {
         }
         fields.extend(self.open.iter().cloned().zip(values));
         Ok(fields)
+    }
+}
+
+/// Reads a result as it came.
+#[inline]
+pub(super) fn read_given<R: DeserializeOwned>(given: Given<'_>) -> serde_json::Result<R> {
+    match given {
+        Given::Integer(number) => typed::integer(number),
+        Given::Plain(form, bytes) => read(form, bytes),
     }
 }
 

@@ -4,8 +4,8 @@
 use std::any::{Any, TypeId};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, MutexGuard};
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 
 use crate::outcome::{Failure, Kind};
 use crate::pool::Shared;

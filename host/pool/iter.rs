@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::outcome::{Captured, Failure, Form, Kind, Outcome, Usage};
 use crate::pool::Shared;
-use crate::pool::delivery::{Cursor, Delivery};
+use crate::pool::delivery::{Cursor, Delivery, Given};
 use crate::pool::job::Job;
 
 /// Permits given back at a time.
@@ -188,9 +188,9 @@ impl Outcomes {
     /// how many it took.
     pub(crate) fn current_values<E>(
         &mut self,
-        take: impl FnMut(u64, Form, &[u8]) -> Result<(), E>,
+        take: impl FnMut(u64, Given<'_>) -> Result<(), E>,
     ) -> (usize, Result<(), E>) {
-        self.current.as_mut().map_or((0, Ok(())), |cursor| cursor.give_bytes(take))
+        self.current.as_mut().map_or((0, Ok(())), |cursor| cursor.give(take))
     }
 
     /// After the last value of a delivery: the outcome that follows, or the

@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::outcome::{Failure, Form, Kind, Outcome};
+use crate::pool::delivery::Given;
 use crate::pool::item::{Body, Item, Supply};
 use crate::pool::job::Terms;
 use crate::pool::{MapOptions, Outcomes, Pool, feed, typed};
@@ -43,6 +44,10 @@ struct Typed<T> {
 impl<T: Serialize + Send> Supply for Typed<T> {
     fn index(&self) -> u64 {
         self.index
+    }
+
+    fn number(&self) -> Option<i64> {
+        typed::number(&self.value)
     }
 
     fn pack(&self, out: &mut Vec<u8>) -> Option<ItemForm> {
@@ -87,8 +92,8 @@ impl Pool {
         let typed = (0..).zip(items).map(|(index, value)| Typed { index, value });
         let outcomes = self.outcomes_on(typed, MapOptions { ordered: true, ..options }, terms);
         let mut outcomes = outcomes.map_err(|error: Error| MapError::Pool(error.to_string()))?;
-        let mut take = |index, form, bytes: &[u8]| {
-            results.push(read(index, form, bytes)?);
+        let mut take = |index, given: Given<'_>| {
+            results.push(read(index, given)?);
             Ok(())
         };
         while let Some(next) = outcomes.next_values(&mut take) {
@@ -103,12 +108,14 @@ impl Pool {
     }
 }
 
-fn read<R: DeserializeOwned>(index: u64, form: Form, bytes: &[u8]) -> Result<R, MapError> {
-    let read = match form {
-        Form::Json => typed::read(bytes),
+#[inline]
+fn read<R: DeserializeOwned>(index: u64, given: Given<'_>) -> Result<R, MapError> {
+    let read = match given {
+        Given::Integer(number) => typed::integer(number),
+        Given::Plain(Form::Json, bytes) => typed::read(bytes),
         // Text and bytes come as they are where the pool was asked for that.
-        Form::Text => serde_json::from_value(String::from_utf8_lossy(bytes).into_owned().into()),
-        Form::Bytes => serde_json::from_value(bytes.to_vec().into()),
+        Given::Plain(Form::Text, bytes) => serde_json::from_value(String::from_utf8_lossy(bytes).into_owned().into()),
+        Given::Plain(Form::Bytes, bytes) => serde_json::from_value(bytes.to_vec().into()),
     };
     read.map_err(|error| MapError::Value { index, error })
 }
@@ -118,7 +125,7 @@ impl Outcomes {
     /// outcome that is none. `None` after the last.
     pub(crate) fn next_values<E>(
         &mut self,
-        mut take: impl FnMut(u64, Form, &[u8]) -> Result<(), E>,
+        mut take: impl FnMut(u64, Given<'_>) -> Result<(), E>,
     ) -> Option<Result<Option<Outcome>, E>> {
         let (count, taken) = self.current_values(&mut take);
         self.owe(count);
@@ -127,7 +134,9 @@ impl Outcomes {
         }
         let outcome = self.next_single()?;
         Some(match outcome {
-            Some(Outcome { index, result: Ok(value), .. }) => take(index, value.form, &value.bytes).map(|()| None),
+            Some(Outcome { index, result: Ok(value), .. }) => {
+                take(index, Given::Plain(value.form, &value.bytes)).map(|()| None)
+            }
             outcome => Ok(outcome),
         })
     }

@@ -356,7 +356,12 @@ fn init_failed(store: &Store<CoreState>, limits: &Limits, error: &wasmtime::Erro
     report(store, limits, Err(failure), false)
 }
 
-pub(super) fn report(store: &Store<CoreState>, limits: &Limits, result: Result<Form, Failure>, stdout_is_result: bool) -> Report {
+pub(super) fn report(
+    store: &Store<CoreState>,
+    limits: &Limits,
+    result: Result<Form, Failure>,
+    stdout_is_result: bool,
+) -> Report {
     let fuel = limits.fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0)));
     Report { result, fuel, peak_memory: store.data().meter.peak(), stdout_is_result }
 }

@@ -42,6 +42,12 @@ impl<'a> Plain<'a> {
         self.takes.read(item)
     }
 
+    /// The argument that this number is, unless it has to be looked at closely.
+    #[must_use]
+    pub fn number(&self, number: i64) -> Option<ValRaw> {
+        self.takes.slot(number)
+    }
+
     /// The first task begins; the others follow without a word.
     pub fn begin(&mut self) {
         self.console.begin();

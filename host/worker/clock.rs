@@ -164,7 +164,7 @@ impl Counter {
         }
         let rate = (u128::from(time) << 32).checked_div(counts.into()).unwrap_or(0);
         self.rate = u64::try_from(rate).ok().filter(|rate| *rate < 1 << 40).unwrap_or(0);
-        self.most = if self.rate == 0 { 0 } else { (LAP_NS << 32) / self.rate };
+        self.most = (LAP_NS << 32).checked_div(self.rate).unwrap_or(0);
         if time > RATE_STALE_NS || self.rate == 0 {
             self.origin = Some((self.last, now));
         }

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::outcome::Form;
 use crate::wire::frame::Head;
 use crate::wire::integer;
-use crate::wire::run::{MAX_BYTES, MAX_ITEMS, Mark, put_values};
+use crate::wire::run::{MAX_BYTES, MAX_ITEMS, Mark, Packing, put_values};
 use crate::wire::socket;
 use crate::worker::ledger::Ledger;
 
@@ -46,7 +46,7 @@ pub(super) struct Replies {
 #[derive(Clone, Copy)]
 struct Open {
     head: Head,
-    form: Form,
+    packing: Packing,
     started_us: u64,
     peak_memory: u64,
 }
@@ -72,7 +72,7 @@ impl Replies {
     pub(super) fn put(&mut self, head: &Head, common: &Common, value: &[u8]) -> usize {
         self.take_entries();
         let Common { form, started_us, peak_memory, .. } = *common;
-        self.make_room(Open { head: *head, form, started_us, peak_memory });
+        self.make_room(Open { head: *head, packing: form.into(), started_us, peak_memory });
         self.values.extend_from_slice(value);
         self.marks.push(Mark { end: self.values.len() as u32, wall_ns: common.wall_ns });
         self.len()
@@ -82,7 +82,7 @@ impl Replies {
     fn make_room(&mut self, next: Open) {
         let follows = self.open.as_ref().is_some_and(|open| {
             open.head.ticket + self.marks.len() as u64 == next.head.ticket
-                && open.form == next.form
+                && open.packing == next.packing
                 && open.peak_memory == next.peak_memory
         });
         if !follows || self.marks.len() >= MAX_ITEMS || self.values.len() >= MAX_BYTES {
@@ -92,11 +92,12 @@ impl Replies {
     }
 
     /// From now on the ledger gets the values of consecutive items, the first
-    /// of them under `head`: JSON integers of tasks with this peak of memory.
-    pub(super) fn enter(&mut self, head: &Head, started_us: u64, peak_memory: u64) -> Arc<Ledger> {
+    /// of them under `head`: JSON integers, packed so, of tasks with this peak of
+    /// memory.
+    pub(super) fn enter(&mut self, head: &Head, packing: Packing, started_us: u64, peak_memory: u64) -> Arc<Ledger> {
         self.take_entries();
         self.ledger.clear();
-        self.entered = Some((Open { head: *head, form: Form::Json, started_us, peak_memory }, 0));
+        self.entered = Some((Open { head: *head, packing, started_us, peak_memory }, 0));
         Arc::clone(&self.ledger)
     }
 
@@ -106,11 +107,15 @@ impl Replies {
         let count = self.ledger.len();
         while taken < count {
             self.make_room(next);
-            let most = (MAX_BYTES.saturating_sub(self.values.len()) / integer::LONGEST + 1).min(MAX_ITEMS - self.marks.len());
+            let most =
+                (MAX_BYTES.saturating_sub(self.values.len()) / integer::LONGEST + 1).min(MAX_ITEMS - self.marks.len());
             let until = count.min(taken + most);
             let mut wall = 0;
             for (value, wall_ns) in self.ledger.entries(taken, until) {
-                integer::put(&mut self.values, value);
+                match next.packing {
+                    Packing::Integers => self.values.extend_from_slice(&value.to_le_bytes()),
+                    Packing::Plain(_) => integer::put(&mut self.values, value),
+                }
                 self.marks.push(Mark { end: self.values.len() as u32, wall_ns });
                 wall += u64::from(wall_ns);
             }
@@ -125,8 +130,8 @@ impl Replies {
 
     /// Ends the frame of values in the making.
     fn close(&mut self) {
-        let Some(Open { head, form, started_us, peak_memory }) = self.open.take() else { return };
-        put_values(&mut self.frames, &head, form, started_us, peak_memory, &self.marks, &self.values);
+        let Some(Open { head, packing, started_us, peak_memory }) = self.open.take() else { return };
+        put_values(&mut self.frames, &head, packing, started_us, peak_memory, &self.marks, &self.values);
         self.marks.clear();
         self.values.clear();
     }

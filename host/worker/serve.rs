@@ -11,15 +11,15 @@ use crate::limits::{Limits, Tighter};
 use crate::outcome::{Failure, Form, Kind, LimitHit};
 use crate::runtime::{Guest, Plain, Report, TaskInput};
 use crate::wire::frame::{FrameKind, HEADER, Head, INITIALIZER};
-use crate::wire::message::Refusal;
 use crate::wire::integer;
 use crate::wire::message::ItemForm;
+use crate::wire::message::Refusal;
 use crate::wire::page::{Page, Stream};
 use crate::wire::report::{Figures, put_report, read_task};
-use crate::wire::run::{Items, MAX_ITEM, item_form};
+use crate::wire::run::{Items, MAX_ITEM, Packing, are_numbers, item_form, number};
 use crate::wire::socket;
-use crate::worker::inbox::{Inbox, MAX_BLOCK};
 use crate::worker::clock::{Clock, Lap};
+use crate::worker::inbox::{Inbox, MAX_BLOCK};
 use crate::worker::outbox::{Common, Outbox};
 
 /// Bytes of replies after which they are written.
@@ -114,12 +114,18 @@ impl<R: Runner> Server<'_, R> {
         let lie = || io::Error::other("the host sent a run that is none");
         let form = item_form(head.flags).ok_or_else(lie)?;
         let mut items = Items::read(payload).ok_or_else(lie)?;
+        let (numbers, mut digits) = (are_numbers(head.flags), Vec::new());
         let quick = !self.prompt && form == ItemForm::Json && self.limits.max_result >= integer::LONGEST as u64;
         loop {
             if quick {
                 self.run_plain(&mut head, &mut items, clock, out)?;
             }
-            let Some(item) = items.next() else { return Ok(()) };
+            let Some(mut item) = items.next() else { return Ok(()) };
+            if numbers {
+                digits.clear();
+                integer::put(&mut digits, number(item).ok_or_else(lie)?);
+                item = &digits;
+            }
             let (function, index, attempt) = (head.function, head.index, head.attempt);
             let task = TaskInput { function, index, attempt, item, form, path: None, tighter: Tighter::default() };
             self.one(&head, Some(&task), clock, out);
@@ -140,15 +146,20 @@ impl<R: Runner> Server<'_, R> {
     ) -> io::Result<()> {
         let (page, outbox) = (self.page, self.outbox);
         let Some(mut calls) = self.runner.plain(head.function) else { return Ok(()) };
-        let mut ahead = items.clone();
-        let Some(mut argument) = ahead.next().and_then(|item| calls.argument(item)) else { return Ok(()) };
+        let numbers = are_numbers(head.flags);
+        let packing = if numbers { Packing::Integers } else { Packing::Plain(Form::Json) };
+        let read = |calls: &Plain<'_>, item| {
+            if numbers { number(item).and_then(|number| calls.number(number)) } else { calls.argument(item) }
+        };
+        let mut ahead = *items;
+        let Some(mut argument) = ahead.next().and_then(|item| read(&calls, item)) else { return Ok(()) };
         clock.begin_laps();
         if !page.start(head.ticket, clock.now_ns()) {
             return Ok(());
         }
         outbox.leave();
         calls.begin();
-        let ledger = outbox.replies().enter(head, clock.since_epoch_us(clock.now_ns()), calls.memory());
+        let ledger = outbox.replies().enter(head, packing, clock.since_epoch_us(clock.now_ns()), calls.memory());
         for number in 0.. {
             self.inbox.begin(head.ticket);
             let mark = clock.now_ns();
@@ -177,7 +188,7 @@ impl<R: Runner> Server<'_, R> {
                 outbox.flush()?;
                 clock.begin_laps();
             }
-            argument = match ahead.next().and_then(|item| calls.argument(item)) {
+            argument = match ahead.next().and_then(|item| read(&calls, item)) {
                 Some(next) if page.start_next(head.ticket, clock.now_ns()) => next,
                 _ => break,
             };

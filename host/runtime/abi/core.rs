@@ -46,7 +46,12 @@ impl Integer {
     /// The number that an item is, if it is a plain one of this type.
     #[must_use]
     pub fn read(self, item: &[u8]) -> Option<ValRaw> {
-        let number = integer::read(item)?;
+        self.slot(integer::read(item)?)
+    }
+
+    /// A number as an argument, if it is of this type.
+    #[must_use]
+    pub fn slot(self, number: i64) -> Option<ValRaw> {
         match self {
             Self::I32 => Some(ValRaw::i32(i32::try_from(number).ok()?)),
             Self::I64 => Some(ValRaw::i64(number)),
