@@ -12,6 +12,10 @@ use crate::pool::job::Terms;
 use crate::pool::{MapOptions, Outcomes, Pool, feed, typed};
 use crate::wire::message::ItemForm;
 
+/// Values that a map makes room for before they come, however many its input
+/// promises.
+pub(crate) const FORESEEN: usize = 1 << 16;
+
 /// Why a map has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum MapError {
@@ -88,7 +92,7 @@ impl Pool {
         let items = items.into_iter();
         let at_hand = feed::is_at_hand::<I::IntoIter>();
         let terms = Terms { function: options.function, rest: options.rest, at_hand, ..Terms::default() };
-        let mut results = Vec::with_capacity(items.size_hint().0);
+        let mut results = Vec::with_capacity(items.size_hint().0.min(FORESEEN));
         let typed = (0..).zip(items).map(|(index, value)| Typed { index, value });
         let outcomes = self.outcomes_on(typed, MapOptions { ordered: true, ..options }, terms);
         let mut outcomes = outcomes.map_err(|error: Error| MapError::Pool(error.to_string()))?;
