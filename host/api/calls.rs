@@ -1,5 +1,6 @@
 //! The calls of a pool.
 
+use std::convert::Infallible;
 use std::num::NonZeroUsize;
 use std::sync::{Arc, OnceLock};
 
@@ -11,11 +12,11 @@ use crate::api::error::CallError;
 use crate::api::functions::{Callee, Take};
 use crate::api::options::{CallOptions, at_least_one};
 use crate::api::result::{AsyncResult, Call, Completion, read_many, read_one};
-use crate::api::results::{Results, reader};
+use crate::api::results::{Results, reader, unreadable};
 use crate::api::{Inner, Pool};
 use crate::pool::item::Item;
 use crate::pool::job::Terms;
-use crate::pool::{Chunksize, FORESEEN, MapOptions, Outcomes, Room};
+use crate::pool::{Chunksize, FORESEEN, MapOptions, Outcomes, Room, is_at_hand};
 
 /// Undelivered items of a map, whose values are wanted all at once: no bound
 /// of its own, for they are kept anyway.
@@ -368,6 +369,7 @@ impl Inner {
         T: Serialize + Send,
         I: Iterator<Item = T> + Send + 'static,
     {
+        let terms = Terms { at_hand: is_at_hand::<I>(), ..terms };
         let items = (0..).zip(items);
         let started = match &callee.composition {
             None => self.engine.outcomes_on(items.map(|(index, value)| Typed { index, value }), options, terms),
@@ -416,21 +418,26 @@ impl Inner {
         let (mut outcomes, callee) = self.stream(call, items, &course)?;
         let (mut failed, mut unread) = (None, None);
         let mut position = 0;
-        while let Some(next) = outcomes.next_value(reader(&callee.name)) {
-            match next {
-                Ok(Ok(value)) if unread.is_none() && failed.is_none() => values.push(value),
-                Ok(Ok(_)) => {}
-                Ok(Err(error)) => unread = unread.or(Some(error)),
-                Err(outcome) => {
-                    values = Vec::new();
-                    // The first to come is known by now, or will be known
-                    // before its turn.
-                    if failed.is_none() || outcomes.first_failure() == Some(position) {
-                        failed = Some(outcome);
-                    }
+        loop {
+            let next = outcomes.next_values(|index, given| {
+                position += 1;
+                match codec::read_given(given) {
+                    Ok(value) if unread.is_none() && failed.is_none() => values.push(value),
+                    Ok(_) => {}
+                    Err(error) => unread = unread.take().or_else(|| Some(unreadable(&callee.name, index, &error))),
                 }
+                Ok::<_, Infallible>(())
+            });
+            let Some(Ok(next)) = next else { break };
+            if let Some(outcome) = next {
+                values = Vec::new();
+                // The first to come is known by now, or will be known
+                // before its turn.
+                if failed.is_none() || outcomes.first_failure() == Some(position) {
+                    failed = Some(outcome);
+                }
+                position += 1;
             }
-            position += 1;
         }
         if outcomes.job().is_cut() {
             let broken = outcomes.broken().map(CallError::Pool);

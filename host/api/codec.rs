@@ -14,7 +14,9 @@ use serde_json::{Map, Value};
 use self::bytes::BytesReader;
 use self::item::ItemFormat;
 use crate::outcome::{Failure, Form, Kind};
+use crate::pool::delivery::Given;
 use crate::pool::item::{Body, Item, Supply};
+use crate::pool::typed;
 use crate::wire::message::ItemForm;
 
 /// A value that is an item.
@@ -26,6 +28,10 @@ pub(super) struct Typed<T> {
 impl<T: Serialize + Send> Supply for Typed<T> {
     fn index(&self) -> u64 {
         self.index
+    }
+
+    fn number(&self) -> Option<i64> {
+        typed::number(&self.value)
     }
 
     fn pack(&self, out: &mut Vec<u8>) -> Option<ItemForm> {
@@ -122,10 +128,19 @@ impl Composition {
     }
 }
 
+/// Reads a result as it came.
+#[inline]
+pub(super) fn read_given<R: DeserializeOwned>(given: Given<'_>) -> serde_json::Result<R> {
+    match given {
+        Given::Integer(number) => typed::integer(number),
+        Given::Plain(form, bytes) => read(form, bytes),
+    }
+}
+
 /// Reads a result.
 pub(super) fn read<R: DeserializeOwned>(form: Form, bytes: &[u8]) -> serde_json::Result<R> {
     match form {
-        Form::Json => serde_json::from_slice(bytes),
+        Form::Json => typed::read(bytes),
         Form::Text => serde_json::from_value(Value::String(String::from_utf8_lossy(bytes).into_owned())),
         Form::Bytes => R::deserialize(BytesReader(bytes)),
     }

@@ -92,13 +92,12 @@ impl<R: DeserializeOwned> Results<R> {
 pub(super) fn reader<R: DeserializeOwned>(
     function: &Arc<str>,
 ) -> impl Fn(u64, Form, &[u8]) -> Result<R, CallError> + use<'_, R> {
-    move |index, form, bytes| {
-        codec::read(form, bytes).map_err(|error| CallError::Value {
-            index,
-            function: Arc::clone(function),
-            message: error.to_string(),
-        })
-    }
+    move |index, form, bytes| codec::read(form, bytes).map_err(|error| unreadable(function, index, &error))
+}
+
+/// A value of one function that is none of the caller's type.
+pub(super) fn unreadable(function: &Arc<str>, index: u64, error: &serde_json::Error) -> CallError {
+    CallError::Value { index, function: Arc::clone(function), message: error.to_string() }
 }
 
 impl<R: DeserializeOwned> Iterator for Results<R> {

@@ -7,11 +7,17 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// Bytes of items that may wait for a slot, besides one item of any size.
 const QUEUED_BYTES: usize = 4 << 20;
 
+/// Most free permits that a feeder waits for.
+const MOST_WORTH: usize = 1024;
+
 /// What one job may have under way.
 #[derive(Debug)]
 pub struct Budget {
     permits: Mutex<Permits>,
     freed: Condvar,
+    /// Free permits for which a feeder that waits is woken: a small part of a
+    /// large window, since for each it would do nothing else than wake.
+    worth: usize,
     /// The feeder waits for room in the queue and was not told of any.
     waiting: AtomicBool,
     queued: AtomicUsize,
@@ -25,8 +31,9 @@ pub struct Budget {
 #[derive(Debug)]
 struct Permits {
     free: usize,
-    /// The feeder waits for one. Telling nobody is a system call too.
-    awaited: bool,
+    /// The feeder waits until so many are free; 0 when it does not. Telling
+    /// nobody is a system call too.
+    awaited: usize,
 }
 
 impl Budget {
@@ -36,8 +43,9 @@ impl Budget {
     #[must_use]
     pub fn new(window: usize, chunks: usize) -> Self {
         Self {
-            permits: Mutex::new(Permits { free: window, awaited: false }),
+            permits: Mutex::new(Permits { free: window, awaited: 0 }),
             freed: Condvar::new(),
+            worth: (window / 64).clamp(1, MOST_WORTH),
             waiting: AtomicBool::new(false),
             queued: AtomicUsize::new(0),
             chunks: AtomicUsize::new(0),
@@ -54,16 +62,18 @@ impl Budget {
     /// Takes 1 to `most` permits, waiting for the first; 0 when closed.
     pub fn acquire(&self, most: usize) -> usize {
         let mut permits = self.permits();
+        let mut enough = 1;
         loop {
             if self.closed.load(Ordering::Acquire) {
                 return 0;
             }
-            let taken = most.min(permits.free);
-            if taken > 0 {
+            if permits.free >= enough {
+                let taken = most.min(permits.free);
                 permits.free -= taken;
                 return taken;
             }
-            permits.awaited = true;
+            enough = self.worth;
+            permits.awaited = enough;
             permits = self.freed.wait(permits).unwrap_or_else(PoisonError::into_inner);
         }
     }
@@ -80,7 +90,8 @@ impl Budget {
     pub fn release(&self, count: usize) {
         let mut permits = self.permits();
         permits.free += count;
-        if std::mem::take(&mut permits.awaited) {
+        if permits.awaited > 0 && permits.free >= permits.awaited {
+            permits.awaited = 0;
             drop(permits);
             self.freed.notify_all();
         }

@@ -4,7 +4,7 @@
 use std::time::{Duration, UNIX_EPOCH};
 
 use crate::outcome::{Captured, Form, Outcome, Usage, Value};
-use crate::wire::run::Values;
+use crate::wire::run::{Packing, Values, number};
 
 /// Values of consecutive items that one worker ran.
 #[derive(Clone, Debug)]
@@ -58,10 +58,20 @@ impl Delivery {
     }
 }
 
+/// A value as it came.
+#[derive(Clone, Copy, Debug)]
+pub enum Given<'a> {
+    /// Its bytes, which are of this form.
+    Plain(Form, &'a [u8]),
+    /// The number of a JSON integer.
+    Integer(i64),
+}
+
 /// Reads a delivery outcome by outcome.
 #[derive(Debug)]
 pub struct Cursor {
     finished: Finished,
+    weight: usize,
     next: usize,
     start: usize,
     started_us: u64,
@@ -71,14 +81,14 @@ impl Cursor {
     /// Before the first value.
     #[must_use]
     pub fn new(finished: Finished) -> Self {
-        let started_us = finished.values.started_us;
-        Self { finished, next: 0, start: 0, started_us }
+        let (started_us, weight) = (finished.values.started_us, finished.weight());
+        Self { finished, weight, next: 0, start: 0, started_us }
     }
 
-    /// Bytes that it keeps in memory.
+    /// Bytes that it kept in memory when it came.
     #[must_use]
     pub fn weight(&self) -> usize {
-        self.finished.weight()
+        self.weight
     }
 
     /// Whether a value is left.
@@ -90,6 +100,9 @@ impl Cursor {
     /// Moves on to the next value: the index of its item, its place among the
     /// bytes, and the time it took.
     fn advance(&mut self) -> Option<(u64, std::ops::Range<usize>, Duration)> {
+        if self.finished.values.packing == Packing::Integers {
+            self.unpack();
+        }
         let mark = self.finished.values.mark(self.next)?;
         let place = self.start..mark.end as usize;
         let index = self.finished.index + self.next as u64;
@@ -98,11 +111,40 @@ impl Cursor {
         Some((index, place, Duration::from_nanos(mark.wall_ns.into())))
     }
 
+    /// From here on values have bytes.
+    #[cold]
+    fn unpack(&mut self) {
+        let values = &mut self.finished.values;
+        *values = values.clone().into_plain();
+        self.start = self.next.checked_sub(1).and_then(|last| values.mark(last)).map_or(0, |mark| mark.end as usize);
+    }
+
     /// The next value as it stands, with its item's index.
     pub fn next_bytes(&mut self) -> Option<(u64, Form, &[u8])> {
         let (index, place, _wall) = self.advance()?;
         let values = &self.finished.values;
-        Some((index, values.form, values.bytes.get(place)?))
+        Some((index, values.packing.form(), values.bytes.get(place)?))
+    }
+
+    /// Gives all that are left to `take`, as they stand, until that fails; how
+    /// many it took.
+    pub fn give<E>(&mut self, mut take: impl FnMut(u64, Given<'_>) -> Result<(), E>) -> (usize, Result<(), E>) {
+        let Finished { index, values, .. } = &self.finished;
+        let first = self.next;
+        for mark in values.marks(first) {
+            let Some(value) = values.bytes.get(self.start..mark.end as usize) else { break };
+            let given = match values.packing {
+                Packing::Plain(form) => Given::Plain(form, value),
+                Packing::Integers => number(value).map_or(Given::Plain(Form::Json, value), Given::Integer),
+            };
+            let taken = take(index + self.next as u64, given);
+            self.start = mark.end as usize;
+            self.next += 1;
+            if let Err(error) = taken {
+                return (self.next - first, Err(error));
+            }
+        }
+        (self.next - first, Ok(()))
     }
 }
 
@@ -116,7 +158,7 @@ impl Iterator for Cursor {
         self.started_us = self.started_us.saturating_add(wall.as_micros() as u64);
         Some(Outcome {
             index,
-            result: Ok(Value { form: values.form, bytes: values.bytes.slice(place) }),
+            result: Ok(Value { form: values.packing.form(), bytes: values.bytes.slice(place) }),
             attempts: 1,
             worker: Some(self.finished.worker),
             started,

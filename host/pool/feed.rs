@@ -1,16 +1,17 @@
 //! The feeder: one thread per job that pulls items lazily, cuts them into
 //! chunks and sends them to the slots' queue, as far as the budget allows.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, MutexGuard};
 
 use crate::outcome::{Failure, Kind};
 use crate::pool::Shared;
 use crate::pool::item::{Body, Item, Supply};
 use crate::pool::job::Job;
-use crate::pool::load::{Load, Task};
+use crate::pool::load::{Gathering, Load, Task};
 use crate::pool::options::Chunksize;
 use crate::wire::run::MAX_ITEMS;
 
@@ -54,6 +55,16 @@ pub(crate) fn feed<S: Supply>(
     job.seal();
 }
 
+/// What came of pulling items that are at hand.
+enum Pulled<S> {
+    /// Some were taken.
+    Some,
+    /// One is to be taken by itself; it has a permit.
+    One(S),
+    /// There is none, or there must be none.
+    None,
+}
+
 struct Feeder<'a> {
     shared: &'a Shared,
     job: &'a Arc<Job>,
@@ -67,7 +78,16 @@ struct Feeder<'a> {
 impl Feeder<'_> {
     fn pull<S: Supply>(&mut self, items: &mut impl Iterator<Item = S>) {
         while !self.job.leaves_rest() && self.reserve() {
-            let Some(item) = items.next() else { break };
+            let item = if self.job.at_hand {
+                match self.take_many(items) {
+                    Pulled::Some => continue,
+                    Pulled::None => break,
+                    Pulled::One(item) => Some(item),
+                }
+            } else {
+                items.next()
+            };
+            let Some(item) = item else { break };
             let Some(position) = self.job.claim() else { break };
             self.at = Some(position);
             self.take(item, position);
@@ -78,9 +98,47 @@ impl Feeder<'_> {
         }
     }
 
+    /// Takes items that are at hand, as many as there are permits for, with
+    /// one look at what others do.
+    fn take_many<S: Supply>(&mut self, items: &mut impl Iterator<Item = S>) -> Pulled<S> {
+        let wanted = self.wanted();
+        let mut gathering = self.job.gathering();
+        let plain = self.open && !self.job.is_stopped() && self.job.tighter.is_none();
+        let (Some(position), true) = (self.job.next_claim(), plain) else {
+            drop(gathering);
+            return items.next().map_or(Pulled::None, Pulled::One);
+        };
+        let most = wanted.saturating_sub(gathering.len()).min(self.permits + 1);
+        let most_bytes = usize::try_from(self.shared.max_item).unwrap_or(usize::MAX);
+        let left = gathering.pack_many(self.job, items, position, most, (most_bytes, self.is_apart()));
+        let count = gathering.unclaimed();
+        if count == 0 {
+            drop(gathering);
+            return left.map_or(Pulled::None, Pulled::One);
+        }
+        let theirs = self.job.claim_many(count);
+        gathering.claim(theirs);
+        // One was reserved for the first of them.
+        self.permits -= count - 1;
+        self.send_if_due(gathering, wanted);
+        match left {
+            _ if !theirs || !self.open && !self.job.is_stopped() => Pulled::None,
+            None => Pulled::Some,
+            Some(item) if self.reserve() => Pulled::One(item),
+            Some(_) => Pulled::None,
+        }
+    }
+
     /// The input panicked, or the item that was being taken.
     fn fail(&mut self, panic: &(dyn Any + Send)) {
-        self.job.gathering().mend();
+        let mut gathering = self.job.gathering();
+        gathering.mend();
+        let count = gathering.unclaimed();
+        if count > 0 {
+            let theirs = self.job.claim_many(count);
+            gathering.claim(theirs);
+        }
+        drop(gathering);
         let Some(position) = self.at.take().or_else(|| self.job.claim()) else { return };
         let text = panic.downcast_ref::<&str>().copied();
         let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
@@ -127,6 +185,12 @@ impl Feeder<'_> {
             }
             gathering.push(task);
         }
+        self.send_if_due(gathering, wanted);
+    }
+
+    /// Sends the chunk where it has as many items as are wanted, or somebody
+    /// has nothing else to do.
+    fn send_if_due(&mut self, gathering: MutexGuard<'_, Gathering>, wanted: usize) {
         let full = gathering.len() >= wanted || (!self.is_fixed() && gathering.bytes() >= AUTO_BYTES);
         drop(gathering);
         if full || self.shared.starving.load(Ordering::Acquire) > 0 {
@@ -175,6 +239,22 @@ impl Feeder<'_> {
             }
         }
     }
+}
+
+/// Whether an iterator has its items at hand, so that `next` waits for nothing:
+/// of the types that calls are mostly made with it is known.
+pub(crate) fn is_at_hand<I: Iterator + 'static>() -> bool {
+    let ours = TypeId::of::<I>();
+    ours == TypeId::of::<std::vec::IntoIter<I::Item>>()
+        || ours == TypeId::of::<std::collections::vec_deque::IntoIter<I::Item>>()
+        || [
+            TypeId::of::<Range<i32>>(),
+            TypeId::of::<Range<u32>>(),
+            TypeId::of::<Range<i64>>(),
+            TypeId::of::<Range<u64>>(),
+            TypeId::of::<Range<usize>>(),
+        ]
+        .contains(&ours)
 }
 
 /// The item as a task; one that cannot run ends here.

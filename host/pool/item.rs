@@ -67,6 +67,11 @@ pub trait Supply: Send {
     /// Its position in the input.
     fn index(&self) -> u64;
 
+    /// The number that its JSON text would be, where it is an integer.
+    fn number(&self) -> Option<i64> {
+        None
+    }
+
     /// Appends its bytes to `out` and tells what they are, if nothing else
     /// is to travel with them. What is appended beside `None` is dropped.
     fn pack(&self, out: &mut Vec<u8>) -> Option<ItemForm>;

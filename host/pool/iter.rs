@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::error::Error;
 use crate::outcome::{Captured, Failure, Form, Kind, Outcome, Usage};
 use crate::pool::Shared;
-use crate::pool::delivery::{Cursor, Delivery};
+use crate::pool::delivery::{Cursor, Delivery, Given};
 use crate::pool::job::Job;
 
 /// Permits given back at a time.
@@ -182,6 +182,15 @@ impl Outcomes {
     /// The next value of the delivery that is being read.
     pub(crate) fn current_value(&mut self) -> Option<(u64, Form, &[u8])> {
         self.current.as_mut()?.next_bytes()
+    }
+
+    /// Gives the values left of that delivery to `take`, until that fails;
+    /// how many it took.
+    pub(crate) fn current_values<E>(
+        &mut self,
+        take: impl FnMut(u64, Given<'_>) -> Result<(), E>,
+    ) -> (usize, Result<(), E>) {
+        self.current.as_mut().map_or((0, Ok(())), |cursor| cursor.give(take))
     }
 
     /// After the last value of a delivery: the outcome that follows, or the

@@ -50,6 +50,8 @@ pub struct Terms {
     pub hoard: bool,
     /// Items are started once: the death of the worker that has one ends it.
     pub once: bool,
+    /// Its items are pulled without waiting for anything.
+    pub at_hand: bool,
     /// Who is told of the end.
     pub finale: Option<Arc<dyn Finale>>,
     /// Who is told every outcome.
@@ -96,6 +98,8 @@ pub struct Job {
     pub keep_input: bool,
     /// Items are started once.
     pub once: bool,
+    /// Its items are pulled without waiting for anything.
+    pub at_hand: bool,
     finale: Option<Arc<dyn Finale>>,
     /// Slots read whatever the undelivered outcomes weigh.
     hoards: AtomicBool,
@@ -173,6 +177,7 @@ impl Job {
             tighter: terms.tighter,
             keep_input: terms.keep_input,
             once: terms.once,
+            at_hand: terms.at_hand,
             finale: terms.finale,
             hoards: AtomicBool::new(terms.hoard),
             gathering: Mutex::default(),
@@ -277,6 +282,17 @@ impl Job {
     pub fn claim(&self) -> Option<u64> {
         let position = self.issued.fetch_add(1, Ordering::AcqRel);
         (position & SEALED == 0).then_some(position)
+    }
+
+    /// Feeder: the position of the next item, unless there must be none.
+    pub fn next_claim(&self) -> Option<u64> {
+        let issued = self.issued.load(Ordering::Acquire);
+        (issued & SEALED == 0).then_some(issued)
+    }
+
+    /// Feeder: so many positions more; false where there must be none.
+    pub fn claim_many(&self, count: usize) -> bool {
+        self.issued.fetch_add(count as u64, Ordering::AcqRel) & SEALED == 0
     }
 
     /// No items beyond those claimed so far will come.

@@ -9,8 +9,9 @@ use bytes::Bytes;
 use crate::outcome::{Failure, Kind, Outcome, Tag};
 use crate::pool::item::{Body, Supply};
 use crate::pool::job::Job;
+use crate::wire::integer;
 use crate::wire::message::ItemForm;
-use crate::wire::run::{MAX_BYTES, MAX_ITEM, MAX_ITEMS};
+use crate::wire::run::{MAX_BYTES, MAX_ITEM, MAX_ITEMS, number};
 
 /// Tasks and runs that go to one slot together.
 pub type Chunk = Vec<Load>;
@@ -88,6 +89,8 @@ pub struct Run {
     pub apart: bool,
     /// What the items are.
     pub form: ItemForm,
+    /// The items stand in its bytes as numbers, not as their text.
+    pub numbers: bool,
     position: u64,
     index: u64,
     packed: Arc<Packed>,
@@ -124,7 +127,7 @@ impl Run {
         (start as u32, &self.packed.ends[self.range.clone()], &self.packed.bytes[start..end])
     }
 
-    /// Its items' bytes, in order.
+    /// Its items' bytes, in order, as they stand.
     pub fn items(&self) -> impl Iterator<Item = &[u8]> {
         self.range.clone().map(|item| &self.packed.bytes[self.end(item)..self.end(item + 1)])
     }
@@ -156,11 +159,15 @@ impl Run {
 
     /// The items as tasks, each with bytes of its own.
     pub fn into_tasks(self) -> impl DoubleEndedIterator<Item = Task> + ExactSizeIterator {
-        let Self { job, form, position, index, packed, range, .. } = self;
+        let Self { job, form, numbers, position, index, packed, range, .. } = self;
         let first = range.start;
         range.map(move |item| {
             let start = item.checked_sub(1).map_or(0, |before| packed.ends[before] as usize);
-            let bytes = Bytes::copy_from_slice(&packed.bytes[start..packed.ends[item] as usize]);
+            let bytes = &packed.bytes[start..packed.ends[item] as usize];
+            let bytes = match number(bytes) {
+                Some(number) if numbers => Bytes::from(number.to_string()),
+                _ => Bytes::copy_from_slice(bytes),
+            };
             let nth = (item - first) as u64;
             let body = Body { bytes, form, path: None, connection: None };
             Task {
@@ -239,6 +246,8 @@ pub struct Gathering {
     open: Open,
     items: usize,
     bytes: usize,
+    /// Items at the end that have no positions yet.
+    unclaimed: usize,
 }
 
 /// The run at a chunk's end, which still grows.
@@ -249,12 +258,14 @@ struct Open {
     position: u64,
     index: u64,
     form: ItemForm,
+    numbers: bool,
     apart: bool,
 }
 
 impl Default for Open {
     fn default() -> Self {
-        Self { bytes: Vec::new(), ends: Vec::new(), position: 0, index: 0, form: ItemForm::Json, apart: false }
+        let (bytes, ends) = (Vec::new(), Vec::new());
+        Self { bytes, ends, position: 0, index: 0, form: ItemForm::Json, numbers: false, apart: false }
     }
 }
 
@@ -289,9 +300,21 @@ impl Gathering {
         if count > 0 && (!follows || count >= MAX_ITEMS as u64 || open.bytes.len() >= MAX_BYTES) {
             self.close(job);
         }
+        let begins = self.open.ends.is_empty();
+        let may_be_number = !apart && most >= integer::LONGEST && (begins || self.open.numbers);
+        let number = if may_be_number { item.number() } else { None };
+        if self.open.numbers && number.is_none() {
+            self.close(job);
+        }
         let open = &mut self.open;
         let before = open.bytes.len();
-        let form = item.pack(&mut open.bytes);
+        let form = match number {
+            Some(number) => {
+                open.bytes.extend_from_slice(&number.to_le_bytes());
+                Some(ItemForm::Json)
+            }
+            None => item.pack(&mut open.bytes),
+        };
         let size = open.bytes.len() - before;
         let Some(form) = form.filter(|form| size <= MAX_ITEM.min(most) && (open.ends.is_empty() || *form == open.form))
         else {
@@ -300,11 +323,77 @@ impl Gathering {
         };
         if open.ends.is_empty() {
             (open.position, open.index, open.form, open.apart) = (position, index, form, apart);
+            open.numbers = number.is_some();
         }
         open.ends.push(open.bytes.len() as u32);
         self.items += 1;
         self.bytes += size;
         true
+    }
+
+    /// Adds items as [`Gathering::pack`] does, up to `most` of them, to one run,
+    /// as long as they have positions from `position` on. They are kept only
+    /// when [`Gathering::claim`] is told that these are theirs. Gives back the
+    /// item that was pulled and not added.
+    pub fn pack_many<S: Supply>(
+        &mut self,
+        job: &Arc<Job>,
+        items: &mut impl Iterator<Item = S>,
+        position: u64,
+        most: usize,
+        (most_bytes, apart): (usize, bool),
+    ) -> Option<S> {
+        let first = items.next()?;
+        if most == 0 || !self.pack(job, &first, position, most_bytes, apart) {
+            return Some(first);
+        }
+        self.unclaimed = 1;
+        let most_bytes = MAX_ITEM.min(most_bytes);
+        let index = first.index();
+        for nth in 1..most as u64 {
+            let open = &mut self.open;
+            let before = open.bytes.len();
+            if open.ends.len() >= MAX_ITEMS || before >= MAX_BYTES {
+                break;
+            }
+            let item = items.next()?;
+            let form = if open.numbers {
+                item.number().map(|number| {
+                    open.bytes.extend_from_slice(&number.to_le_bytes());
+                    open.form
+                })
+            } else {
+                item.pack(&mut open.bytes)
+            };
+            let size = open.bytes.len() - before;
+            if form != Some(open.form) || size > most_bytes || item.index() != index + nth {
+                open.bytes.truncate(before);
+                return Some(item);
+            }
+            open.ends.push(open.bytes.len() as u32);
+            self.items += 1;
+            self.bytes += size;
+            self.unclaimed += 1;
+        }
+        None
+    }
+
+    /// Items that [`Gathering::pack_many`] added last.
+    #[must_use]
+    pub fn unclaimed(&self) -> usize {
+        self.unclaimed
+    }
+
+    /// Keeps those items, or takes them out again.
+    pub fn claim(&mut self, theirs: bool) {
+        let count = std::mem::take(&mut self.unclaimed);
+        if !theirs {
+            let (before, bytes) = (self.open.ends.len().saturating_sub(count), self.open.bytes.len());
+            self.open.ends.truncate(before);
+            self.mend();
+            self.items -= count;
+            self.bytes -= bytes - self.open.bytes.len();
+        }
     }
 
     /// Takes out what an item left that was not added whole.
@@ -324,10 +413,11 @@ impl Gathering {
             ends: Vec::with_capacity(self.open.ends.len()),
             ..Open::default()
         };
-        let Open { bytes, ends, position, index, form, apart } = std::mem::replace(&mut self.open, next);
+        let Open { bytes, ends, position, index, form, numbers, apart } = std::mem::replace(&mut self.open, next);
         let range = 0..ends.len();
         let packed = Arc::new(Packed { bytes, ends });
-        self.chunk.push(Load::Many(Run { job: Arc::clone(job), apart, form, position, index, packed, range }));
+        let job = Arc::clone(job);
+        self.chunk.push(Load::Many(Run { job, apart, form, numbers, position, index, packed, range }));
     }
 
     /// Takes the chunk and the bytes of its items.

@@ -6,8 +6,10 @@ use serde::de::DeserializeOwned;
 
 use crate::error::Error;
 use crate::outcome::{Failure, Form, Kind, Outcome};
+use crate::pool::delivery::Given;
 use crate::pool::item::{Body, Item, Supply};
-use crate::pool::{MapOptions, Outcomes, Pool};
+use crate::pool::job::Terms;
+use crate::pool::{MapOptions, Outcomes, Pool, feed, typed};
 use crate::wire::message::ItemForm;
 
 /// Values that a map makes room for before they come, however many its input
@@ -48,6 +50,10 @@ impl<T: Serialize + Send> Supply for Typed<T> {
         self.index
     }
 
+    fn number(&self) -> Option<i64> {
+        typed::number(&self.value)
+    }
+
     fn pack(&self, out: &mut Vec<u8>) -> Option<ItemForm> {
         serde_json::to_writer(out, &self.value).ok().map(|()| ItemForm::Json)
     }
@@ -84,12 +90,20 @@ impl Pool {
         I::IntoIter: Send + 'static,
     {
         let items = items.into_iter();
+        let at_hand = feed::is_at_hand::<I::IntoIter>();
+        let terms = Terms { function: options.function, rest: options.rest, at_hand, ..Terms::default() };
         let mut results = Vec::with_capacity(items.size_hint().0.min(FORESEEN));
         let typed = (0..).zip(items).map(|(index, value)| Typed { index, value });
-        let outcomes = self.outcomes(typed, MapOptions { ordered: true, ..options });
+        let outcomes = self.outcomes_on(typed, MapOptions { ordered: true, ..options }, terms);
         let mut outcomes = outcomes.map_err(|error: Error| MapError::Pool(error.to_string()))?;
-        while let Some(next) = outcomes.next_value(read) {
-            results.push(next.map_err(|outcome| MapError::Item(Box::new(outcome)))??);
+        let mut take = |index, given: Given<'_>| {
+            results.push(read(index, given)?);
+            Ok(())
+        };
+        while let Some(next) = outcomes.next_values(&mut take) {
+            if let Some(outcome) = next? {
+                return Err(MapError::Item(Box::new(outcome)));
+            }
         }
         match outcomes.broken() {
             Some(error) => Err(MapError::Pool(error.to_string())),
@@ -98,17 +112,39 @@ impl Pool {
     }
 }
 
-fn read<R: DeserializeOwned>(index: u64, form: Form, bytes: &[u8]) -> Result<R, MapError> {
-    let read = match form {
-        Form::Json => serde_json::from_slice(bytes),
+#[inline]
+fn read<R: DeserializeOwned>(index: u64, given: Given<'_>) -> Result<R, MapError> {
+    let read = match given {
+        Given::Integer(number) => typed::integer(number),
+        Given::Plain(Form::Json, bytes) => typed::read(bytes),
         // Text and bytes come as they are where the pool was asked for that.
-        Form::Text => serde_json::from_value(String::from_utf8_lossy(bytes).into_owned().into()),
-        Form::Bytes => serde_json::from_value(bytes.to_vec().into()),
+        Given::Plain(Form::Text, bytes) => serde_json::from_value(String::from_utf8_lossy(bytes).into_owned().into()),
+        Given::Plain(Form::Bytes, bytes) => serde_json::from_value(bytes.to_vec().into()),
     };
     read.map_err(|error| MapError::Value { index, error })
 }
 
 impl Outcomes {
+    /// Gives the values at hand to `take`, until that fails, and then the next
+    /// outcome that is none. `None` after the last.
+    pub(crate) fn next_values<E>(
+        &mut self,
+        mut take: impl FnMut(u64, Given<'_>) -> Result<(), E>,
+    ) -> Option<Result<Option<Outcome>, E>> {
+        let (count, taken) = self.current_values(&mut take);
+        self.owe(count);
+        if let Err(error) = taken {
+            return Some(Err(error));
+        }
+        let outcome = self.next_single()?;
+        Some(match outcome {
+            Some(Outcome { index, result: Ok(value), .. }) => {
+                take(index, Given::Plain(value.form, &value.bytes)).map(|()| None)
+            }
+            outcome => Ok(outcome),
+        })
+    }
+
     /// The next value, as `read` takes it; an outcome that is none as it is.
     pub(crate) fn next_value<V>(&mut self, read: impl FnOnce(u64, Form, &[u8]) -> V) -> Option<Result<V, Outcome>> {
         loop {

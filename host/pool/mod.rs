@@ -36,6 +36,7 @@ mod refused;
 mod reorder;
 mod slot;
 mod stats;
+pub(crate) mod typed;
 
 use std::fs::File;
 use std::num::{NonZeroU64, NonZeroUsize};
@@ -48,6 +49,7 @@ use std::time::Duration;
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded};
 use rustix::event::EventfdFlags;
 
+pub(crate) use feed::is_at_hand;
 pub use iter::{JobHandle, Outcomes, TimedOut};
 pub use job::Observer;
 pub(crate) use lone::Room;

@@ -3,12 +3,18 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
+/// Places that are made ahead of a result.
+const FAR: usize = 256;
+
 /// Results waiting for those before them: single ones, and runs `R` of
 /// consecutive ones.
 #[derive(Debug)]
 pub struct Reorder<T, R> {
     first: u64,
     waiting: VecDeque<Option<T>>,
+    /// Results far ahead of all that wait: places for those between would take
+    /// longer to make than a search.
+    far: BTreeMap<u64, T>,
     /// By the position of their first result.
     runs: BTreeMap<u64, (u64, R)>,
 }
@@ -24,7 +30,7 @@ pub enum Next<T, R> {
 
 impl<T, R> Default for Reorder<T, R> {
     fn default() -> Self {
-        Self { first: 0, waiting: VecDeque::new(), runs: BTreeMap::new() }
+        Self { first: 0, waiting: VecDeque::new(), far: BTreeMap::new(), runs: BTreeMap::new() }
     }
 }
 
@@ -40,6 +46,13 @@ impl<T, R> Reorder<T, R> {
     pub fn insert(&mut self, position: u64, result: T) -> bool {
         let Some(offset) = position.checked_sub(self.first) else { return false };
         let offset = offset as usize;
+        if self.far.contains_key(&position) {
+            return false;
+        }
+        if offset > self.waiting.len() + FAR {
+            self.far.insert(position, result);
+            return true;
+        }
         if offset >= self.waiting.len() {
             self.waiting.resize_with(offset + 1, || None);
         }
@@ -61,6 +74,10 @@ impl<T, R> Reorder<T, R> {
         true
     }
 
+    fn far_is_ready(&self) -> bool {
+        self.far.first_key_value().is_some_and(|(position, _)| *position == self.first)
+    }
+
     fn run_is_ready(&self) -> bool {
         self.runs.first_key_value().is_some_and(|(position, _)| *position == self.first)
     }
@@ -68,7 +85,7 @@ impl<T, R> Reorder<T, R> {
     /// Whether the next result is there.
     #[must_use]
     pub fn is_ready(&self) -> bool {
-        matches!(self.waiting.front(), Some(Some(_))) || self.run_is_ready()
+        matches!(self.waiting.front(), Some(Some(_))) || self.far_is_ready() || self.run_is_ready()
     }
 
     /// The next result in order, if it is there.
@@ -76,6 +93,11 @@ impl<T, R> Reorder<T, R> {
         if let Some(Some(_)) = self.waiting.front() {
             self.first += 1;
             return self.waiting.pop_front().flatten().map(Next::One);
+        }
+        if self.far_is_ready() {
+            self.first += 1;
+            self.waiting.pop_front();
+            return self.far.pop_first().map(|(_, result)| Next::One(result));
         }
         if !self.run_is_ready() {
             return None;
@@ -128,6 +150,19 @@ mod tests {
         drain(&mut buffer, &mut out);
         assert_eq!(out, [1, 2, 3]);
         assert!(!buffer.insert(0, 3) && !buffer.insert_run(2, 1, vec![3]));
+    }
+
+    #[test]
+    fn results_far_ahead_come_out_in_their_turn() {
+        let (mut buffer, mut out) = (Reorder::default(), Vec::new());
+        assert!(buffer.insert(5_000, 5_000) && buffer.insert(1, 1) && buffer.insert(4_999, 4_999));
+        assert!(!buffer.insert(5_000, 0) && !buffer.insert(4_999, 0));
+        assert!(buffer.waiting.len() < 10, "no places between");
+        assert!(buffer.insert_run(2, 4_997, (2..4_999).collect()));
+        assert!(buffer.insert(0, 0));
+        drain(&mut buffer, &mut out);
+        assert_eq!((out, buffer.next()), ((0..=5_000).collect(), 5_001));
+        assert!(!buffer.is_ready());
     }
 
     proptest! {

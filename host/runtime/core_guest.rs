@@ -22,6 +22,7 @@ use crate::runtime::engine::refused;
 use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
 use crate::runtime::preview1::{self, CoreState, Wasi};
 use crate::runtime::reset::{Origin, Resetter};
+use crate::runtime::run::Plain;
 use crate::runtime::state::{Room, State};
 use crate::runtime::trap::{self, Phase};
 use crate::runtime::wasi::{Grants, Recipe};
@@ -74,7 +75,7 @@ pub struct Live {
     /// The store.
     pub store: Store<CoreState>,
     instance: Instance,
-    limits: Arc<Limits>,
+    pub(super) limits: Arc<Limits>,
     /// Functions that were called, by their addresses in the guest.
     found: Vec<(usize, Resolved)>,
     /// The state in which it began, where it can be put back.
@@ -210,6 +211,20 @@ impl CoreGuest {
                 report
             }
         }
+    }
+
+    /// Calls of a function from integer to integer in the instance that is
+    /// kept, where there is one and nothing is counted for each task.
+    pub fn plain(&mut self, function: u16) -> Option<Plain<'_>> {
+        let Call::Core(call) = &self.targets.get(usize::from(function))?.call else { return None };
+        if !self.reuse || self.limits.fuel.is_some() {
+            return None;
+        }
+        let (func, takes, gives) = call.integers()?;
+        let live = self.kept.as_mut().filter(|live| live.origin.is_none())?;
+        live.limits = Arc::clone(&self.limits);
+        let func = func.resolve(&mut live.store, live.instance).ok()?;
+        Some(Plain::new(&mut self.kept, func, (takes, gives), self.ticks, &self.console))
     }
 
     /// Calls the initializer with these arguments; its instance is kept.
@@ -404,14 +419,19 @@ fn init_failed(store: &Store<CoreState>, limits: &Limits, error: &wasmtime::Erro
     report(store, limits, Err(failure), false)
 }
 
-fn report(store: &Store<CoreState>, limits: &Limits, result: Result<Form, Failure>, stdout_is_result: bool) -> Report {
+pub(super) fn report(
+    store: &Store<CoreState>,
+    limits: &Limits,
+    result: Result<Form, Failure>,
+    stdout_is_result: bool,
+) -> Report {
     let fuel = limits.fuel.map(|fuel| fuel.saturating_sub(store.get_fuel().unwrap_or(0)));
     Report { result, fuel, peak_memory: store.data().meter.peak(), stdout_is_result }
 }
 
 /// Whether an instance that is kept survives this failure: those that the
 /// guest reported itself, as an exception leaves Python's globals in place.
-fn keeps(failure: &Failure) -> bool {
+pub(super) fn keeps(failure: &Failure) -> bool {
     matches!(failure.kind, Kind::Error | Kind::BadInput)
 }
 

@@ -16,6 +16,7 @@ use crate::runtime::console::Console;
 use crate::runtime::core_guest::CoreGuest;
 use crate::runtime::desk::Desk;
 use crate::runtime::engine::EngineSpec;
+use crate::runtime::run::Plain;
 use crate::runtime::threads::{self, Threads, Wanted};
 use crate::runtime::trap::{no_memory, size_text};
 use crate::runtime::wasi::Grants;
@@ -224,6 +225,19 @@ impl Guest {
             report.stdout_is_result = false;
         }
         self.wiped(report)
+    }
+
+    /// Calls of a function one after another, where they are plain: from one
+    /// integer to one, in an instance that is kept, with nothing to be done
+    /// before or after each.
+    pub fn plain(&mut self, function: u16) -> Option<Plain<'_>> {
+        if self.grants.connections() || self.grants.scratch().is_some() {
+            return None;
+        }
+        match &mut self.kind {
+            GuestKind::Core(guest) => guest.plain(function),
+            GuestKind::Component(_) => None,
+        }
     }
 
     /// What became of a call, once its scratch files are gone.

@@ -19,6 +19,7 @@ mod net;
 pub mod preview1;
 pub mod reset;
 pub mod resettable;
+pub mod run;
 pub mod snapshot;
 pub mod state;
 pub mod threads;
@@ -28,6 +29,7 @@ pub mod wasi;
 
 pub use compile::{compile, start_compiler_threads};
 pub use instance::{Guest, Report, TaskInput};
+pub use run::Plain;
 
 #[cfg(test)]
 mod tests;

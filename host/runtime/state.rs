@@ -48,6 +48,14 @@ impl<W> State<W> {
         }
     }
 
+    /// Whether the task that was started last has left nothing for the next
+    /// one to clear: no growth of memory, no refusal.
+    #[must_use]
+    pub fn is_untouched(&self) -> bool {
+        let meter = &self.meter;
+        meter.peak == meter.began && !meter.refused && self.denied.is_empty()
+    }
+
     /// The position in the module as it was given.
     #[must_use]
     pub fn given(&self, offset: u64) -> u64 {
@@ -103,6 +111,8 @@ pub struct Meter {
     room: Room,
     total: u64,
     peak: u64,
+    /// The peak when the running task began.
+    began: u64,
     pending: Pending,
     refused: bool,
     last_refused: Option<Refused>,
@@ -132,7 +142,7 @@ impl Meter {
     /// A meter for a new store that may hold what `room` says.
     #[must_use]
     pub fn new(room: Room, page: Arc<Page>) -> Self {
-        Self { room, total: 0, peak: 0, pending: Pending::NOTHING, refused: false, last_refused: None, page }
+        Self { room, total: 0, peak: 0, began: 0, pending: Pending::NOTHING, refused: false, last_refused: None, page }
     }
 
     /// Starts the next task in a store that is kept.
@@ -140,6 +150,7 @@ impl Meter {
         self.refused = false;
         self.last_refused = None;
         self.peak = self.total;
+        self.began = self.total;
         self.page.set_peak_memory(self.peak);
     }
 

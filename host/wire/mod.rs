@@ -2,6 +2,7 @@
 //! they share. Messages ↔ bytes is pure; only the page maps memory.
 
 pub mod frame;
+pub mod integer;
 pub mod message;
 pub mod objects;
 pub mod page;

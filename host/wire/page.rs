@@ -181,6 +181,19 @@ impl Page {
         header.stop.load(Ordering::SeqCst) < ticket
     }
 
+    /// Worker: as [`Page::start`], straight after a task that printed nothing,
+    /// was refused no memory and was not initialised: nothing of it is left to
+    /// be cleared.
+    #[must_use]
+    pub fn start_next(&self, ticket: u64, now_ns: u64) -> bool {
+        let header = self.header();
+        header.started_ns.store(now_ns, Ordering::Relaxed);
+        header.running.store(ticket, Ordering::Release);
+        // As in `start`.
+        header.begun.swap(ticket, Ordering::SeqCst);
+        header.stop.load(Ordering::SeqCst) < ticket
+    }
+
     /// Worker: the running task is done (or was handed back).
     pub fn finish(&self) {
         let header = self.header();
@@ -264,6 +277,13 @@ impl Page {
     #[must_use]
     pub fn printed(&self, stream: Stream) -> u64 {
         self.total(stream).load(Ordering::Acquire)
+    }
+
+    /// Whether the running task has printed nothing.
+    #[must_use]
+    pub fn is_silent(&self) -> bool {
+        let header = self.header();
+        header.stdout_total.load(Ordering::Relaxed) | header.stderr_total.load(Ordering::Relaxed) == 0
     }
 
     /// The kept tail of a stream, and whether something before it was dropped.

@@ -1,7 +1,9 @@
 //! The worker process: receives its set-up, locks itself down, then compiles
 //! one module or runs tasks until its socket ends.
 
+mod clock;
 mod inbox;
+mod ledger;
 mod outbox;
 mod serve;
 

@@ -10,8 +10,10 @@ use std::time::Duration;
 
 use crate::outcome::Form;
 use crate::wire::frame::Head;
-use crate::wire::run::{MAX_BYTES, MAX_ITEMS, Mark, put_values};
+use crate::wire::integer;
+use crate::wire::run::{MAX_BYTES, MAX_ITEMS, Mark, Packing, put_values};
 use crate::wire::socket;
+use crate::worker::ledger::Ledger;
 
 /// How long a finished result may wait.
 const FLUSH: Duration = Duration::from_millis(1);
@@ -34,12 +36,17 @@ pub(super) struct Replies {
     open: Option<Open>,
     marks: Vec<Mark>,
     values: Vec<u8>,
+    ledger: Arc<Ledger>,
+    /// What the ledger's next value is the value of, and how many were taken
+    /// out of it.
+    entered: Option<(Open, usize)>,
 }
 
 /// The frame of values in the making.
+#[derive(Clone, Copy)]
 struct Open {
     head: Head,
-    form: Form,
+    packing: Packing,
     started_us: u64,
     peak_memory: u64,
 }
@@ -56,37 +63,87 @@ pub(super) struct Common {
 impl Replies {
     /// Where the next frame goes.
     pub(super) fn frames(&mut self) -> &mut Vec<u8> {
+        self.take_entries();
         self.close();
         &mut self.frames
     }
 
     /// Adds the value of an item; how much is gathered now.
     pub(super) fn put(&mut self, head: &Head, common: &Common, value: &[u8]) -> usize {
-        let follows = self.open.as_ref().is_some_and(|open| {
-            open.head.ticket + self.marks.len() as u64 == head.ticket
-                && open.form == common.form
-                && open.peak_memory == common.peak_memory
-        });
-        if !follows || self.marks.len() >= MAX_ITEMS || self.values.len() >= MAX_BYTES {
-            self.close();
-            let Common { form, started_us, peak_memory, .. } = *common;
-            self.open = Some(Open { head: *head, form, started_us, peak_memory });
-        }
+        self.take_entries();
+        let Common { form, started_us, peak_memory, .. } = *common;
+        self.make_room(Open { head: *head, packing: form.into(), started_us, peak_memory });
         self.values.extend_from_slice(value);
         self.marks.push(Mark { end: self.values.len() as u32, wall_ns: common.wall_ns });
         self.len()
     }
 
+    /// Makes sure of a frame that `next` goes into.
+    fn make_room(&mut self, next: Open) {
+        let follows = self.open.as_ref().is_some_and(|open| {
+            open.head.ticket + self.marks.len() as u64 == next.head.ticket
+                && open.packing == next.packing
+                && open.peak_memory == next.peak_memory
+        });
+        if !follows || self.marks.len() >= MAX_ITEMS || self.values.len() >= MAX_BYTES {
+            self.close();
+            self.open = Some(next);
+        }
+    }
+
+    /// From now on the ledger gets the values of consecutive items, the first
+    /// of them under `head`: JSON integers, packed so, of tasks with this peak of
+    /// memory.
+    pub(super) fn enter(&mut self, head: &Head, packing: Packing, started_us: u64, peak_memory: u64) -> Arc<Ledger> {
+        self.take_entries();
+        self.ledger.clear();
+        self.entered = Some((Open { head: *head, packing, started_us, peak_memory }, 0));
+        Arc::clone(&self.ledger)
+    }
+
+    /// Writes the ledger's new values where they belong.
+    fn take_entries(&mut self) {
+        let Some((mut next, mut taken)) = self.entered.take() else { return };
+        let count = self.ledger.len();
+        while taken < count {
+            self.make_room(next);
+            let most =
+                (MAX_BYTES.saturating_sub(self.values.len()) / integer::LONGEST + 1).min(MAX_ITEMS - self.marks.len());
+            let until = count.min(taken + most);
+            let mut wall = 0;
+            for (value, wall_ns) in self.ledger.entries(taken, until) {
+                match next.packing {
+                    Packing::Integers => self.values.extend_from_slice(&value.to_le_bytes()),
+                    Packing::Plain(_) => integer::put(&mut self.values, value),
+                }
+                self.marks.push(Mark { end: self.values.len() as u32, wall_ns });
+                wall += u64::from(wall_ns);
+            }
+            let came = (until - taken) as u64;
+            next.head.ticket += came;
+            next.head.index += came;
+            next.started_us += wall / 1000;
+            taken = until;
+        }
+        self.entered = Some((next, taken));
+    }
+
     /// Ends the frame of values in the making.
     fn close(&mut self) {
-        let Some(Open { head, form, started_us, peak_memory }) = self.open.take() else { return };
-        put_values(&mut self.frames, &head, form, started_us, peak_memory, &self.marks, &self.values);
+        let Some(Open { head, packing, started_us, peak_memory }) = self.open.take() else { return };
+        put_values(&mut self.frames, &head, packing, started_us, peak_memory, &self.marks, &self.values);
         self.marks.clear();
         self.values.clear();
     }
 
+    /// Bytes gathered, the ledger's values included.
+    pub(super) fn gathered(&mut self) -> usize {
+        self.take_entries();
+        self.len()
+    }
+
     /// Bytes gathered.
-    pub(super) fn len(&self) -> usize {
+    fn len(&self) -> usize {
         self.frames.len() + self.marks.len() * size_of::<Mark>() + self.values.len()
     }
 }
@@ -168,7 +225,7 @@ fn flusher(shared: &Shared) {
     let mut empty = 0;
     loop {
         std::thread::sleep(FLUSH);
-        let waiting = shared.lock().len() > 0;
+        let waiting = shared.lock().gathered() > 0;
         empty = if waiting { 0 } else { empty + 1 };
         if waiting && shared.flush().is_err() {
             // The host is gone; the task loop will see it too.

@@ -3,34 +3,35 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 
 use crate::limits::{Limits, Tighter};
 use crate::outcome::{Failure, Form, Kind, LimitHit};
-use crate::runtime::{Guest, Report, TaskInput};
+use crate::runtime::{Guest, Plain, Report, TaskInput};
 use crate::wire::frame::{FrameKind, HEADER, Head, INITIALIZER};
+use crate::wire::integer;
+use crate::wire::message::ItemForm;
 use crate::wire::message::Refusal;
 use crate::wire::page::{Page, Stream};
 use crate::wire::report::{Figures, put_report, read_task};
-use crate::wire::run::{Items, MAX_ITEM, item_form};
+use crate::wire::run::{Items, MAX_ITEM, Packing, are_numbers, item_form, number};
 use crate::wire::socket;
+use crate::worker::clock::{Clock, Lap};
 use crate::worker::inbox::{Inbox, MAX_BLOCK};
 use crate::worker::outbox::{Common, Outbox};
-
-/// Time after which the host gets the replies while others are still to run,
-/// in nanoseconds, so that it can send more before this worker runs dry.
-const FLUSH_NS: u64 = 350_000;
 
 /// Bytes of replies after which they are written.
 const REPLY_BYTES: usize = 64 << 10;
 
-/// Tasks under this are not worth a look at the processor clock.
-const CPU_WORTH: Duration = Duration::from_micros(100);
-
 /// What runs tasks; a guest, or a stand-in for tests.
 pub(super) trait Runner {
+    /// Calls of a function that need nothing before or after each.
+    fn plain(&mut self, _function: u16) -> Option<Plain<'_>> {
+        None
+    }
+
     /// Runs one task; the value's bytes are appended to `out`.
     fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report;
 
@@ -49,6 +50,10 @@ pub(super) trait Runner {
 }
 
 impl Runner for Guest {
+    fn plain(&mut self, function: u16) -> Option<Plain<'_>> {
+        Self::plain(self, function)
+    }
+
     fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
         if task.function == INITIALIZER { self.initialise() } else { Self::run(self, task, out) }
     }
@@ -108,15 +113,88 @@ impl<R: Runner> Server<'_, R> {
     fn run_all(&mut self, mut head: Head, payload: &Bytes, clock: &mut Clock, out: &mut Vec<u8>) -> io::Result<()> {
         let lie = || io::Error::other("the host sent a run that is none");
         let form = item_form(head.flags).ok_or_else(lie)?;
-        for item in Items::read(payload).ok_or_else(lie)? {
+        let mut items = Items::read(payload).ok_or_else(lie)?;
+        let (numbers, mut digits) = (are_numbers(head.flags), Vec::new());
+        let quick = !self.prompt && form == ItemForm::Json && self.limits.max_result >= integer::LONGEST as u64;
+        loop {
+            if quick {
+                self.run_plain(&mut head, &mut items, clock, out)?;
+            }
+            let Some(mut item) = items.next() else { return Ok(()) };
+            if numbers {
+                digits.clear();
+                integer::put(&mut digits, number(item).ok_or_else(lie)?);
+                item = &digits;
+            }
             let (function, index, attempt) = (head.function, head.index, head.attempt);
             let task = TaskInput { function, index, attempt, item, form, path: None, tighter: Tighter::default() };
             self.one(&head, Some(&task), clock, out);
             self.after(clock)?;
-            head.ticket += 1;
-            head.index += 1;
+            pass(&mut head);
         }
-        Ok(())
+    }
+
+    /// Runs items for as long as they are plain, with nothing between two of
+    /// them but their clock, the page and the ledger. The first that turns out
+    /// to be none is reported on, those that show it before are left.
+    fn run_plain(
+        &mut self,
+        head: &mut Head,
+        items: &mut Items<'_>,
+        clock: &mut Clock,
+        out: &mut Vec<u8>,
+    ) -> io::Result<()> {
+        let (page, outbox) = (self.page, self.outbox);
+        let Some(mut calls) = self.runner.plain(head.function) else { return Ok(()) };
+        let numbers = are_numbers(head.flags);
+        let packing = if numbers { Packing::Integers } else { Packing::Plain(Form::Json) };
+        let read = |calls: &Plain<'_>, item| {
+            if numbers { number(item).and_then(|number| calls.number(number)) } else { calls.argument(item) }
+        };
+        let mut ahead = *items;
+        let Some(mut argument) = ahead.next().and_then(|item| read(&calls, item)) else { return Ok(()) };
+        clock.begin_laps();
+        if !page.start(head.ticket, clock.now_ns()) {
+            return Ok(());
+        }
+        outbox.leave();
+        calls.begin();
+        let ledger = outbox.replies().enter(head, packing, clock.since_epoch_us(clock.now_ns()), calls.memory());
+        for number in 0.. {
+            self.inbox.begin(head.ticket);
+            let mark = clock.now_ns();
+            let value = calls.call(argument);
+            let lap = clock.lap();
+            // As it stands behind the item that has run.
+            *items = ahead;
+            let entered = match (value, lap) {
+                (Some(value), Lap::Short(wall_ns)) if page.is_silent() && calls.is_untouched() => {
+                    ledger.put(number, value, wall_ns)
+                }
+                _ => false,
+            };
+            if !entered {
+                out.clear();
+                let report = calls.report(value, out);
+                let (wall, cpu) = lap.times();
+                let times = Times { started: clock.since_epoch_us(mark), wall, cpu };
+                self.conclude(head, report, &times, out);
+                pass(head);
+                return self.after(clock);
+            }
+            pass(head);
+            if clock.flush_is_due() {
+                page.finish();
+                outbox.flush()?;
+                clock.begin_laps();
+            }
+            argument = match ahead.next().and_then(|item| read(&calls, item)) {
+                Some(next) if page.start_next(head.ticket, clock.now_ns()) => next,
+                _ => break,
+            };
+        }
+        self.gathered = outbox.replies().gathered();
+        self.after(clock)
     }
 
     /// After each item: what is due goes to the host.
@@ -178,7 +256,7 @@ impl<R: Runner> Server<'_, R> {
         }
         self.inbox.begin(head.ticket);
         self.outbox.leave();
-        let started = clock.begin();
+        let started = clock.since_epoch_us(clock.now_ns());
         out.clear();
         let alone = matches!(connection, Some(None));
         if let Some(connection) = connection.flatten() {
@@ -191,14 +269,19 @@ impl<R: Runner> Server<'_, R> {
         };
         let (wall, cpu) = clock.end();
         let times = Times { started, wall, cpu };
+        self.conclude(head, report, &times, out);
+    }
+
+    /// Gathers the reply for a task.
+    fn conclude(&mut self, head: &Head, report: Report, times: &Times, out: &mut Vec<u8>) {
         // Its end is waited for alone, and not for what it gave.
         let initializer = head.function == INITIALIZER;
         if initializer {
             out.clear();
         }
-        self.gathered = match self.common(&report, &times, out).filter(|_| !initializer) {
+        self.gathered = match self.common(&report, times, out).filter(|_| !initializer) {
             Some(common) => self.outbox.replies().put(head, &common, out),
-            None => self.report(head, report, &times, out),
+            None => self.report(head, report, times, out),
         };
     }
 
@@ -245,8 +328,14 @@ impl<R: Runner> Server<'_, R> {
         };
         let mut replies = self.outbox.replies();
         put_report(replies.frames(), *head, &figures, result);
-        replies.len()
+        replies.gathered()
     }
+}
+
+/// On to the next item of a run.
+fn pass(head: &mut Head) {
+    head.ticket += 1;
+    head.index += 1;
 }
 
 fn too_large(size: usize, limit: u64) -> Failure {
@@ -262,74 +351,4 @@ struct Times {
     started: u64,
     wall: Duration,
     cpu: Duration,
-}
-
-/// Clocks of the task loop. One task's end is the next one's start, so a task
-/// costs one reading of the clock.
-struct Clock {
-    /// Wall clock minus monotonic clock, in microseconds.
-    offset_us: i128,
-    mark: u64,
-    cpu: Duration,
-    /// When the host got replies last.
-    flushed: u64,
-}
-
-impl Clock {
-    fn new() -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as i128;
-        let mark = monotonic_ns();
-        Self { offset_us: wall - i128::from(mark / 1000), mark, cpu: cpu_time(), flushed: mark }
-    }
-
-    /// Time passed that no task used.
-    fn restart(&mut self) {
-        self.mark = monotonic_ns();
-        self.flushed = self.mark;
-    }
-
-    /// Whether the host has heard nothing for so long that it should; asked
-    /// once, it has.
-    fn flush_is_due(&mut self) -> bool {
-        let due = self.mark.saturating_sub(self.flushed) >= FLUSH_NS;
-        if due {
-            self.flushed = self.mark;
-        }
-        due
-    }
-
-    fn now_ns(&self) -> u64 {
-        self.mark
-    }
-
-    /// Start of a task in microseconds since the epoch.
-    fn begin(&self) -> u64 {
-        u64::try_from(self.offset_us + i128::from(self.mark / 1000)).unwrap_or(0)
-    }
-
-    /// Wall and processor time of the task that began at the mark.
-    fn end(&mut self) -> (Duration, Duration) {
-        let now = monotonic_ns();
-        let wall = Duration::from_nanos(now - self.mark);
-        self.mark = now;
-        if wall < CPU_WORTH {
-            self.cpu += wall;
-            return (wall, wall);
-        }
-        let cpu = cpu_time();
-        let used = cpu.saturating_sub(self.cpu).min(wall);
-        self.cpu = cpu;
-        (wall, used)
-    }
-}
-
-fn monotonic_ns() -> u64 {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
-}
-
-/// Processor time of this thread, which alone runs guests.
-fn cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec as u32)
 }

@@ -308,6 +308,10 @@ fn reports_that_are_none_cost_their_item() {
             ("unmarked-value", PROTOCOL),
             ("large-value", PROTOCOL),
             ("short-values", PROTOCOL),
+            ("short-integer", PROTOCOL),
+            ("uneven-integers", PROTOCOL),
+            ("unmarked-integer", PROTOCOL),
+            ("no-integers", PROTOCOL),
             ("odd-values", PROTOCOL),
             ("counted-values", PROTOCOL),
             ("over-limit", PROTOCOL),
@@ -321,6 +325,7 @@ fn lying_numbers_and_texts_are_cut_to_size() {
         "2",
         &[
             ("forged-time", "ok:1"),
+            ("an-integer", "ok:1"),
             ("forged-values", "ok:1"),
             ("forged-failure-time", "trap"),
             ("loud-tails", "error"),

@@ -1,7 +1,7 @@
 //! Runs of small items, lone items, and typed maps through the library, with
 //! real worker processes.
 
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU64, NonZeroUsize};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -92,6 +92,185 @@ fn a_long_item_costs_no_worker_though_others_are_taken_back() {
         assert!(values.map(|outcome| text(&outcome)).eq((0..5_000).map(|n: u64| n.to_string())));
     }
     assert_eq!(pool.stats().workers_died, 0);
+}
+
+/// Squares a number; on the way some print, some grow the memory, some are
+/// refused that, some trap and some take long.
+const UNEVEN: &str = r#"(module
+    (import "wasi_snapshot_preview1" "fd_write" (func $write (param i32 i32 i32 i32) (result i32)))
+    (memory (export "memory") 1)
+    (data (i32.const 0) "\08\00\00\00\02\00\00\00!\n")
+    (func $is (param $n i64) (param $every i64) (param $rest i64) (result i32)
+      (i64.eq (i64.rem_u (local.get $n) (local.get $every)) (local.get $rest)))
+    (func (export "run") (param $n i64) (result i64) (local $left i64)
+      (if (call $is (local.get $n) (i64.const 101) (i64.const 5))
+        (then (drop (call $write (i32.const 2) (i32.const 0) (i32.const 1) (i32.const 16)))))
+      (if (call $is (local.get $n) (i64.const 499) (i64.const 7)) (then (drop (memory.grow (i32.const 1)))))
+      (if (call $is (local.get $n) (i64.const 997) (i64.const 8)) (then (drop (memory.grow (i32.const 60000)))))
+      (if (call $is (local.get $n) (i64.const 1009) (i64.const 9)) (then (unreachable)))
+      (if (call $is (local.get $n) (i64.const 1511) (i64.const 10))
+        (then (local.set $left (i64.const 2000000))
+          (loop $again
+            (local.set $left (i64.sub (local.get $left) (i64.const 1)))
+            (br_if $again (i64.ne (local.get $left) (i64.const 0))))))
+      (i64.mul (local.get $n) (local.get $n))))"#;
+
+#[test]
+fn what_is_not_plain_within_a_run_is_reported_with_its_own_item() {
+    let pool = pool(1, work(UNEVEN, reused()));
+    for options in [chunks(0), chunks(1), chunks(5_000)] {
+        let (mut memory, mut count) = (64 << 10, 0);
+        for (index, outcome) in (0..).zip(pool.outcomes(numbers(20_000), options).expect("job")) {
+            assert_eq!((outcome.index, outcome.attempts), (index, 1));
+            let stderr: &[u8] = if index % 101 == 5 { b"!\n" } else { b"" };
+            assert_eq!(&outcome.captured.stderr[..], stderr, "{outcome:?}");
+            if index % 1009 == 9 {
+                assert_eq!(outcome.kind(), Kind::Trap, "{outcome:?}");
+                let failure = outcome.result.as_ref().expect_err("a trap");
+                assert_eq!(failure.detail.trap.as_deref(), Some("unreachable"), "{failure:?}");
+                // The next one finds an instance of its own.
+                memory = 64 << 10;
+            } else {
+                assert_eq!(text(&outcome), (index * index).to_string());
+                memory = outcome.usage.peak_memory.max(memory);
+            }
+            if index % 499 == 7 {
+                assert!(outcome.usage.peak_memory >= 128 << 10, "{outcome:?}");
+            }
+            if outcome.result.is_ok() {
+                assert!(outcome.usage.peak_memory >= 64 << 10 && outcome.usage.peak_memory <= memory, "{outcome:?}");
+            }
+            assert!(outcome.usage.cpu <= outcome.usage.wall, "{outcome:?}");
+            count += 1;
+        }
+        assert_eq!(count, 20_000);
+    }
+    assert_eq!(pool.stats().workers_died, 0);
+}
+
+#[test]
+fn each_item_of_a_run_has_a_clock_of_its_own() {
+    // About 10 µs each, so that a run takes several times the limit.
+    const SHORT: &str = r#"(module (func (export "run") (param $n i64) (result i64) (local $left i64)
+        (local.set $left (i64.const 20000))
+        (loop $again
+          (local.set $left (i64.sub (local.get $left) (i64.const 1)))
+          (br_if $again (i64.ne (local.get $left) (i64.const 0))))
+        (local.get $n)))"#;
+    let mut task = reused();
+    task.limits.timeout = Some(Duration::from_millis(400));
+    let pool = pool(1, work(SHORT, task));
+    let values: Vec<u64> = pool.map(0..100_000_u64, chunks(100_000)).expect("none is late");
+    assert!(values.into_iter().eq(0..100_000));
+    assert_eq!(pool.stats().workers_died, 0);
+}
+
+#[test]
+fn results_before_an_item_that_hangs_do_not_wait_for_its_end() {
+    let mut task = reused();
+    task.limits.timeout = None;
+    let pool = pool(1, work(HANG, task));
+    // The worker knows the function, and so keeps an instance.
+    assert_eq!(pool.map::<_, u64, _>(8..2_000_u64, chunks(0)).expect("values").len(), 1_992);
+    let hanging =
+        (0..500).map(|index| item(index, if index == 300 { "7".to_owned() } else { (index + 8).to_string() }));
+    let mut outcomes = pool.outcomes(hanging, chunks(500)).expect("job");
+    for index in 0..300_u64 {
+        let outcome = outcomes.next_timeout(Duration::from_secs(60)).expect("it does not wait").expect("an outcome");
+        assert_eq!((outcome.index, text(&outcome)), (index, (index + 8).to_string()));
+    }
+    outcomes.cancel();
+    assert!(outcomes.all(|outcome| outcome.kind() != Kind::Ok), "nothing goes on behind it");
+}
+
+#[test]
+fn kills_lose_nothing_of_a_typed_map() {
+    let pool = Arc::new(pool(2, work(SQUARE, reused())));
+    let killer = Killer::of(&pool);
+    let mut tried = 0;
+    while tried < 5 || killer.kills.load(Ordering::Relaxed) < 4 {
+        tried += 1;
+        match pool
+            .map::<_, i64, _>((-60_000..60_000_i64).collect::<Vec<_>>(), chunks(if tried % 2 == 0 { 0 } else { 700 }))
+        {
+            Ok(squares) => assert!(squares.into_iter().eq((-60_000..60_000).map(|n| n * n))),
+            Err(MapError::Item(outcome)) => {
+                assert_eq!((outcome.kind(), outcome.attempts), (Kind::WorkerCrashed, 2), "{outcome:?}");
+            }
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn integers_of_typed_maps_are_those_of_their_json() {
+    const BACK: &str = r#"(module (func (export "run") (param i64) (result i64) (local.get 0)))"#;
+    const NARROW: &str = r#"(module (func (export "run") (param i32) (result i32) (local.get 0)))"#;
+    for isolation in [Isolation::Fresh, Isolation::Reuse] {
+        let spec = || TaskSpec { isolation, ..core() };
+        let wide = pool(1, work(BACK, spec()));
+        let edges = [i64::MIN, i64::MIN + 1, -9_999_999_999_999_999, -1, 0, 1, 99_999_999, 100_000_000, i64::MAX];
+        let many: Vec<i64> = edges.into_iter().cycle().take(5_000).collect();
+        for options in [chunks(0), chunks(1), chunks(100), chunks(0)] {
+            assert_eq!(wide.map::<_, i64, _>(many.clone(), options).expect("integers"), many);
+            let floats: Vec<f64> = wide.map((0..3_000_u64).collect::<Vec<_>>(), options).expect("numbers");
+            assert!(floats.into_iter().eq((0..3_000).map(f64::from)));
+            let some: Vec<Option<u32>> = wide.map(0..3_000_u32, options).expect("numbers");
+            assert!(some.into_iter().eq((0..3_000).map(Some)));
+            // The upper half of the unsigned ones: no number of the wire's own.
+            let upper: Vec<i64> = wide.map(vec![1, u64::MAX - 1], options).expect("integers");
+            assert_eq!(upper, [1, -2]);
+            match wide.map::<_, u8, _>(0..3_000_i64, options) {
+                Err(MapError::Value { index: 256, error }) => {
+                    assert_eq!(error.to_string(), serde_json::from_str::<u8>("256").expect_err("wide").to_string());
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        let narrow = pool(1, work(NARROW, spec()));
+        assert_eq!(narrow.map::<_, i32, _>(0..5_000_i64, chunks(0)).expect("integers").len(), 5_000);
+        for options in [chunks(0), chunks(1), chunks(100)] {
+            let over: Vec<i64> = (0..2_000).map(|n| if n == 1_234 { 1 << 32 } else { -n }).collect();
+            match narrow.map::<_, i32, _>(over, options) {
+                Err(MapError::Item(outcome)) => assert_eq!((outcome.index, outcome.kind()), (1_234, Kind::BadInput)),
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+}
+
+#[test]
+fn an_input_at_hand_that_panics_fails_one_item_and_loses_none_before() {
+    struct Odd(u64);
+
+    impl serde::Serialize for Odd {
+        fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+            assert!(self.0 != 1_500, "no more");
+            serializer.serialize_u64(self.0)
+        }
+    }
+
+    let pool = pool(2, work(SQUARE, reused()));
+    assert_eq!(pool.map::<_, u64, _>(0..5_000_u64, chunks(0)).expect("squares").len(), 5_000);
+    for options in [chunks(0), chunks(1), chunks(100), chunks(5_000)] {
+        let items: Vec<Odd> = (0..3_000).map(Odd).collect();
+        match pool.map::<_, u64, _>(items, options) {
+            Err(MapError::Item(outcome)) => {
+                assert_eq!((outcome.index, outcome.kind()), (1_500, Kind::BadInput), "{outcome:?}");
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_worker_gets_no_more_of_a_typed_map_than_its_share() {
+    let options = wpool::pool::PoolOptions { max_tasks_per_child: NonZeroU64::new(300), ..crate::support::options(2) };
+    let pool = Pool::start(work(SQUARE, reused()), options).expect("pool");
+    let squares: Vec<u64> = pool.map(0..5_000_u64, chunks(0)).expect("squares");
+    assert!(squares.into_iter().eq((0..5_000).map(|n| n * n)));
+    let stats = pool.stats();
+    assert!(stats.workers_started >= 16 && stats.workers_died == 0, "{stats:?}");
 }
 
 /// Kills a worker every few milliseconds until it is dropped.

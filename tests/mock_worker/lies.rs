@@ -13,7 +13,7 @@ use wpool::outcome::{Failure, Form, Kind};
 use wpool::wire::frame::{FrameKind, HEADER, Head};
 use wpool::wire::page::{Page, Stream};
 use wpool::wire::report::{Figures, put_report};
-use wpool::wire::run::{Mark, put_values};
+use wpool::wire::run::{Mark, Packing, put_values};
 use wpool::wire::socket;
 
 use crate::{frame, send};
@@ -66,6 +66,13 @@ fn values(head: &Head, marks: &[(u32, u32)], bytes: &[u8]) -> Vec<u8> {
     let marks: Vec<Mark> = marks.iter().map(|(end, wall_ns)| Mark { end: *end, wall_ns: *wall_ns }).collect();
     let mut out = Vec::new();
     put_values(&mut out, head, Form::Json, u64::MAX, u64::MAX, &marks, bytes);
+    out
+}
+
+fn integers(head: &Head, ends: &[u32], bytes: &[u8]) -> Vec<u8> {
+    let marks: Vec<Mark> = ends.iter().map(|end| Mark { end: *end, wall_ns: 1 }).collect();
+    let mut out = Vec::new();
+    put_values(&mut out, head, Packing::Integers, 1, 0, &marks, bytes);
     out
 }
 
@@ -272,6 +279,11 @@ impl Liar<'_> {
             "unmarked-value" => values(head, &[(1, 0)], b"12"),
             "large-value" => values(head, &[(3 << 20, 0)], &vec![b'1'; 3 << 20]),
             "wrong-values" => values(&Head { ticket: head.ticket + 7, ..*head }, &[(1, 0)], b"1"),
+            "an-integer" => integers(head, &[8], &1_i64.to_le_bytes()),
+            "short-integer" => integers(head, &[4], &[0; 4]),
+            "uneven-integers" => integers(head, &[4, 16], &[0; 16]),
+            "unmarked-integer" => integers(head, &[8], &[0; 16]),
+            "no-integers" => integers(head, &[], b""),
             "short-values" => frame(Head { kind: FrameKind::Values, flags: 0, ..*head }, b"abc"),
             "odd-values" => {
                 patched[1] = 77;

@@ -162,14 +162,17 @@ impl Flight {
     fn finish_first(&mut self, ticket: u64) -> Option<Task> {
         let entry = self.entries.front_mut().filter(|entry| entry.ticket == ticket)?;
         let Some(Load::Many(run)) = &mut entry.load else { return None };
-        let task = run.split_front(1).into_tasks().next();
+        let first = run.split_front(1);
+        // As they stand in the run, which may be other than the task's.
+        let bytes = first.bytes();
+        let task = first.into_tasks().next();
         entry.ticket += 1;
         if run.len() == 0 {
             self.entries.pop_front();
             self.runs -= 1;
         }
         self.items -= 1;
-        self.bytes -= task.as_ref().map_or(0, |task| task.body.bytes.len());
+        self.bytes -= bytes;
         task
     }
 
@@ -235,5 +238,6 @@ impl Flight {
                 load => self.entries.push_back(Entry { load, ..entry }),
             }
         }
+        self.bytes = self.loads().map(Load::bytes).sum();
     }
 }

@@ -27,7 +27,7 @@ use crate::pool::slot::seat::{NoWorker, Seat};
 use crate::pool::slot::watch::now_ns;
 use crate::wire::frame::{FrameKind, Head};
 use crate::wire::report::{TaskParts, put_task};
-use crate::wire::run::{item_flags, put_items};
+use crate::wire::run::{item_flags, number_flags, put_items};
 
 /// A running item older than this no longer keeps others waiting behind it.
 const BLOCKING: Duration = Duration::from_millis(5);
@@ -340,7 +340,7 @@ fn give_run(seat: &mut Seat, run: Run) {
     let (start, ends, bytes) = run.parts();
     let mut head = Head {
         kind: FrameKind::Task,
-        flags: item_flags(run.form),
+        flags: if run.numbers { number_flags() } else { item_flags(run.form) },
         function: run.job.function,
         length: 0,
         ticket: seat.flight.last() + 1,

@@ -19,8 +19,9 @@ use crate::pool::slot::seat::Seat;
 use crate::pool::slot::watch::now_ns;
 use crate::pool::slot::{Slot, TELL};
 use crate::wire::frame::{FrameKind, Head};
+use crate::wire::integer;
 use crate::wire::report::{TaskReport, read_report};
-use crate::wire::run::{Mark, Values, read_values};
+use crate::wire::run::{Mark, Packing, Values, read_values};
 
 /// Deliveries to one job, gathered while replies are read.
 #[derive(Debug, Default)]
@@ -178,6 +179,10 @@ impl Slot {
         let limits = &self.shared.spec.limits;
         values.peak_memory = values.peak_memory.min(limits.memory);
         let mut start = 0;
+        // Their texts may be as long as this.
+        if values.packing == Packing::Integers && limits.max_result < integer::LONGEST as u64 {
+            return false;
+        }
         let too_large = |mark: Mark| u64::from(mark.end - std::mem::replace(&mut start, mark.end)) > limits.max_result;
         if values.marks(0).any(too_large) {
             return false;

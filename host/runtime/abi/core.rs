@@ -12,6 +12,7 @@ use crate::value::Value;
 use crate::value::args::Plan;
 use crate::value::json;
 use crate::value::ty::{Field, FuncTy, Ty};
+use crate::wire::integer;
 use crate::wire::message::{BytesAs, ItemForm, Refusal, Target, TaskSpec};
 
 /// Numbers that nearly all functions make do with: no allocation for them.
@@ -22,6 +23,49 @@ pub struct CoreCall {
     func: NumberFunc,
     plan: Plan,
     results: Vec<Ty>,
+}
+
+/// An integer type.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Integer {
+    /// Of 32 bits.
+    I32,
+    /// Of 64 bits.
+    I64,
+}
+
+impl Integer {
+    fn of(ty: &Ty) -> Option<Self> {
+        match ty {
+            Ty::I32 => Some(Self::I32),
+            Ty::I64 => Some(Self::I64),
+            _ => None,
+        }
+    }
+
+    /// The number that an item is, if it is a plain one of this type.
+    #[must_use]
+    pub fn read(self, item: &[u8]) -> Option<ValRaw> {
+        self.slot(integer::read(item)?)
+    }
+
+    /// A number as an argument, if it is of this type.
+    #[must_use]
+    pub fn slot(self, number: i64) -> Option<ValRaw> {
+        match self {
+            Self::I32 => Some(ValRaw::i32(i32::try_from(number).ok()?)),
+            Self::I64 => Some(ValRaw::i64(number)),
+        }
+    }
+
+    /// What a function of this type gave.
+    #[must_use]
+    pub fn value(self, slot: ValRaw) -> i64 {
+        match self {
+            Self::I32 => slot.get_i32().into(),
+            Self::I64 => slot.get_i64(),
+        }
+    }
 }
 
 /// A core function type in the vocabulary of descriptions.
@@ -82,6 +126,15 @@ impl CoreCall {
         self.plan.arguments(args, ItemForm::Json).map(drop).map_err(bad_input)
     }
 
+    /// The function and its two integers, where it makes one of one that an
+    /// item is as a whole.
+    #[must_use]
+    pub fn integers(&self) -> Option<(&NumberFunc, Integer, Integer)> {
+        let [result] = self.results.as_slice() else { return None };
+        let alone = self.func.slots() == 1;
+        alone.then_some((&self.func, Integer::of(self.plan.sole()?)?, Integer::of(result)?))
+    }
+
     /// Calls the function with what an item gives.
     ///
     /// # Errors
@@ -110,11 +163,7 @@ impl CoreCall {
         if task.form != ItemForm::Json {
             return None;
         }
-        match self.plan.sole()? {
-            Ty::I32 => Some(ValRaw::i32(i32::try_from(integer(task.item)?).ok()?)),
-            Ty::I64 => Some(ValRaw::i64(integer(task.item)?)),
-            _ => None,
-        }
+        Integer::of(self.plan.sole()?)?.read(task.item)
     }
 
     fn arguments(&self, task: &TaskInput<'_>, slots: &mut [ValRaw]) -> Result<(), Failure> {
@@ -144,23 +193,6 @@ impl CoreCall {
     }
 }
 
-/// A JSON integer without white space, of at most 18 digits: what nearly all
-/// items are. Anything else is read, or refused, by the value reader.
-fn integer(item: &[u8]) -> Option<i64> {
-    let (negative, digits) = match item {
-        [b'-', digits @ ..] => (true, digits),
-        digits => (false, digits),
-    };
-    if digits.is_empty() || digits.len() > 18 || (digits[0] == b'0' && item.len() > 1) {
-        return None;
-    }
-    let mut number = 0;
-    for digit in digits {
-        number = number * 10 + i64::from(digit.checked_sub(b'0').filter(|digit| *digit < 10)?);
-    }
-    Some(if negative { -number } else { number })
-}
-
 fn number(value: &Value) -> Option<ValRaw> {
     Some(match value {
         Value::S32(bits) => ValRaw::i32(*bits),
@@ -174,11 +206,11 @@ fn number(value: &Value) -> Option<ValRaw> {
 fn write_number(slot: &ValRaw, ty: &Ty, out: &mut Vec<u8>) -> Result<(), Failure> {
     let value = match ty {
         Ty::I32 => {
-            out.extend_from_slice(itoa::Buffer::new().format(slot.get_i32()).as_bytes());
+            integer::put(out, slot.get_i32().into());
             return Ok(());
         }
         Ty::I64 => {
-            out.extend_from_slice(itoa::Buffer::new().format(slot.get_i64()).as_bytes());
+            integer::put(out, slot.get_i64());
             return Ok(());
         }
         Ty::F32 => Value::F32(f32::from_bits(slot.get_f32())),
@@ -186,19 +218,4 @@ fn write_number(slot: &ValRaw, ty: &Ty, out: &mut Vec<u8>) -> Result<(), Failure
         _ => return Err(bad_output("a result is no number")),
     };
     json::write(&value, ty, BytesAs::Array, out).map_err(|error| bad_output(error.message))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::integer;
-
-    #[test]
-    fn only_plain_integers_are_read_without_a_plan() {
-        for (item, number) in [("0", 0), ("7", 7), ("-12", -12), ("999999999999999999", 999_999_999_999_999_999)] {
-            assert_eq!(integer(item.as_bytes()), Some(number), "{item}");
-        }
-        for item in ["", "-", "-0", "00", "01", "-01", "1.5", "1e3", " 1", "1 ", "+1", "0x1", "1000000000000000000"] {
-            assert_eq!(integer(item.as_bytes()), None, "{item:?}");
-        }
-    }
 }
