@@ -290,7 +290,8 @@ pub fn spaces(text: &[u8]) -> usize {
 /// How many bytes lead the text that need no look inside a string: no quote,
 /// no backslash, no control.
 #[inline]
-fn plain(text: &[u8]) -> usize {
+#[must_use]
+pub fn plain(text: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = ONES << 7;
     let mut at = 0;

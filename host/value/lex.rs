@@ -6,9 +6,13 @@
 use std::borrow::Cow;
 
 use super::ValueError;
+use crate::scan;
 
 /// Containers may be nested this deep where no type bounds the depth.
 pub const MAX_DEPTH: usize = 128;
+
+/// So many digits fit an `i64` whatever they are.
+const MAX_SHORT: usize = 18;
 
 /// A place in JSON text.
 #[derive(Clone, Debug)]
@@ -72,6 +76,49 @@ impl<'a> Cursor<'a> {
 
     fn broken(&self, what: &str) -> ValueError {
         ValueError::new(format!("not JSON: {what} at byte {}", self.at))
+    }
+
+    /// Passes over the next byte that is not white space.
+    pub fn next(&mut self) -> Option<u8> {
+        let next = self.peek();
+        self.at += usize::from(next.is_some());
+        next
+    }
+
+    /// Passes over a string that is written as exactly `"name"`, if it comes
+    /// next.
+    pub fn take_string(&mut self, name: &str) -> bool {
+        if self.peek() != Some(b'"') {
+            return false;
+        }
+        let rest = &self.text[self.at + 1..];
+        let comes = rest.get(name.len()) == Some(&b'"') && rest.starts_with(name.as_bytes());
+        self.at += if comes { name.len() + 2 } else { 0 };
+        comes
+    }
+
+    /// Passes over a whole number that is written plainly, with at most 18
+    /// digits; anything else is left where it is.
+    pub fn short_integer(&mut self) -> Option<i64> {
+        self.peek();
+        let text = &self.text[self.at..];
+        let negative = text.first() == Some(&b'-');
+        let digits = &text[usize::from(negative)..];
+        let mut number = 0;
+        let mut count = 0;
+        while let Some(digit) = digits.get(count).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+            if count == MAX_SHORT {
+                return None;
+            }
+            number = number * 10 + i64::from(digit);
+            count += 1;
+        }
+        let odd = count == 0 || digits[0] == b'0' && count > 1;
+        if odd || matches!(digits.get(count), Some(b'.' | b'e' | b'E')) {
+            return None;
+        }
+        self.at += usize::from(negative) + count;
+        Some(if negative { -number } else { number })
     }
 
     /// Passes over `null`, `true` or `false`.
@@ -141,8 +188,7 @@ impl<'a> Cursor<'a> {
     /// Characters up to a quote, a backslash, a control character or the end.
     fn plain(&mut self) -> Result<&'a str, ValueError> {
         let start = self.at;
-        let length = self.text[start..].iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)).count();
-        self.at += length;
+        self.at += scan::plain(&self.text[start..]);
         std::str::from_utf8(self.since(start)).map_err(|error| {
             self.at = start + error.valid_up_to();
             self.broken("not UTF-8")

@@ -12,7 +12,7 @@ use crate::value::Value;
 use crate::value::args::Plan;
 use crate::value::json;
 use crate::value::ty::{Field, FuncTy, Ty};
-use crate::wire::message::{BytesAs, ItemForm, Refusal, Target, TaskSpec};
+use crate::wire::message::{ItemForm, Refusal, Target, TaskSpec};
 
 /// Numbers that nearly all functions make do with: no allocation for them.
 const FEW: usize = 8;
@@ -172,20 +172,14 @@ fn number(value: &Value) -> Option<ValRaw> {
 }
 
 fn write_number(slot: &ValRaw, ty: &Ty, out: &mut Vec<u8>) -> Result<(), Failure> {
-    let value = match ty {
-        Ty::I32 => {
-            out.extend_from_slice(itoa::Buffer::new().format(slot.get_i32()).as_bytes());
-            return Ok(());
-        }
-        Ty::I64 => {
-            out.extend_from_slice(itoa::Buffer::new().format(slot.get_i64()).as_bytes());
-            return Ok(());
-        }
-        Ty::F32 => Value::F32(f32::from_bits(slot.get_f32())),
-        Ty::F64 => Value::F64(f64::from_bits(slot.get_f64())),
+    match ty {
+        Ty::I32 => out.extend_from_slice(itoa::Buffer::new().format(slot.get_i32()).as_bytes()),
+        Ty::I64 => out.extend_from_slice(itoa::Buffer::new().format(slot.get_i64()).as_bytes()),
+        Ty::F32 => json::write_f32(f32::from_bits(slot.get_f32()), out),
+        Ty::F64 => json::write_f64(f64::from_bits(slot.get_f64()), out),
         _ => return Err(bad_output("a result is no number")),
-    };
-    json::write(&value, ty, BytesAs::Array, out).map_err(|error| bad_output(error.message))
+    }
+    Ok(())
 }
 
 #[cfg(test)]

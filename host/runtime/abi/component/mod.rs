@@ -3,17 +3,18 @@
 
 #![expect(unsafe_code, reason = "only the engine itself can map an artifact that the cache vouches for")]
 
-mod blob;
 mod call;
 mod files;
-mod flat;
 mod keyvalue;
+mod lift;
 mod link;
+mod lower;
 mod objects;
+#[cfg(test)]
+mod passing_tests;
 mod sockets;
 #[cfg(test)]
 mod tests;
-mod val;
 
 use std::collections::HashMap;
 use std::fs::File;
