@@ -291,7 +291,7 @@ impl Scanner {
     #[inline]
     fn number(&mut self, block: &[u8], at: &mut usize) -> Result<(), &'static str> {
         if self.state == State::Integer {
-            *at += block[*at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            *at += digits(&block[*at..]);
         }
         while let Some(byte) = block.get(*at) {
             let next = match (self.state, byte) {
@@ -356,6 +356,26 @@ pub fn plain(text: &[u8]) -> usize {
     at + text[at..].iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(text.len() - at)
 }
 
+/// How many digits lead the text.
+#[inline]
+#[must_use]
+pub fn digits(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut at = 0;
+    while let Some(word) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*word);
+        // A digit is 0x30 to 0x39: its high half is 3, and stays so with 6
+        // more. A carry can only mark bytes above the first that is none.
+        let high = |word: u64| (word & (ONES * 0xf0)) ^ (ONES * 0x30);
+        let found = high(word) | high(word.wrapping_add(ONES * 6));
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + text[at..].iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len() - at)
+}
+
 /// The length of a key that leads the text, with its quotes and colon, where
 /// it is as plain as most are.
 #[inline]
@@ -368,13 +388,7 @@ fn key_ahead(text: &[u8]) -> Option<usize> {
 /// The length of a number that leads the text, and ends in it.
 #[inline]
 fn number_ahead(text: &[u8]) -> Option<usize> {
-    let digits = |from: usize| {
-        let mut at = from;
-        while let Some(b'0'..=b'9') = text.get(at) {
-            at += 1;
-        }
-        (at > from).then_some(at)
-    };
+    let digits = |from: usize| Some(digits(text.get(from..)?)).filter(|count| *count > 0).map(|count| from + count);
     let first = usize::from(text.first() == Some(&b'-'));
     let mut at = if text.get(first) == Some(&b'0') { first + 1 } else { digits(first)? };
     if text.get(at) == Some(&b'.') {
@@ -472,6 +486,18 @@ mod tests {
         serde::de::Deserialize::deserialize(&mut reader)
             .and_then(|_: serde::de::IgnoredAny| reader.end())
             .is_ok_and(|()| std::str::from_utf8(text).is_ok())
+    }
+
+    #[test]
+    fn digits_are_counted_whatever_ends_them() {
+        for end in 0..=u8::MAX {
+            for count in 0..20 {
+                let text: Vec<u8> = (0..count).map(|at| b'0' + at % 10).chain([end, b'5', 0xff, b'7']).collect();
+                let more = if end.is_ascii_digit() { 2 } else { 0 };
+                assert_eq!(digits(&text), usize::from(count) + more, "{}", text.escape_ascii());
+                assert_eq!(digits(&text[..usize::from(count)]), usize::from(count));
+            }
+        }
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! for errors, and a variant's payload may stand before its tag.
 
 use std::borrow::Cow;
+use std::str::Utf8Error;
 
 use super::ValueError;
 use crate::scan;
@@ -18,13 +19,29 @@ const MAX_SHORT: usize = 18;
 #[derive(Clone, Debug)]
 pub struct Cursor<'a> {
     text: &'a [u8],
+    /// All of the text, if it is known to be UTF-8.
+    utf8: Option<&'a str>,
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
     /// The beginning of `text`.
     pub fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0 }
+        Self { text, utf8: None, at: 0 }
+    }
+
+    /// The beginning of `text`, of which all is checked for UTF-8 at once, not
+    /// each string by itself.
+    pub fn checked(text: &'a [u8]) -> Self {
+        Self { text, utf8: std::str::from_utf8(text).ok(), at: 0 }
+    }
+
+    /// The characters since `start`.
+    fn characters(&self, start: usize) -> Result<&'a str, Utf8Error> {
+        match self.utf8.and_then(|text| text.get(start..self.at)) {
+            Some(characters) => Ok(characters),
+            None => std::str::from_utf8(self.since(start)),
+        }
     }
 
     /// The bytes since `start`.
@@ -150,11 +167,11 @@ impl<'a> Cursor<'a> {
             self.at += usize::from(matches!(self.text.get(self.at), Some(b'+' | b'-')));
             self.digits()?;
         }
-        std::str::from_utf8(self.since(start)).map_err(|_| self.broken("bad number"))
+        self.characters(start).map_err(|_| self.broken("bad number"))
     }
 
     fn digits(&mut self) -> Result<usize, ValueError> {
-        let count = self.text[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let count = scan::digits(&self.text[self.at..]);
         self.at += count;
         if count == 0 { Err(self.broken("expected a digit")) } else { Ok(count) }
     }
@@ -189,7 +206,7 @@ impl<'a> Cursor<'a> {
     fn plain(&mut self) -> Result<&'a str, ValueError> {
         let start = self.at;
         self.at += scan::plain(&self.text[start..]);
-        std::str::from_utf8(self.since(start)).map_err(|error| {
+        self.characters(start).map_err(|error| {
             self.at = start + error.valid_up_to();
             self.broken("not UTF-8")
         })

@@ -4,7 +4,7 @@
 //! something does not fit this gives up, so that only the reader words errors.
 
 use crate::value::packed::{Packed, number_size};
-use crate::value::ty::{Field, Ty};
+use crate::value::ty::{Case, Field, Ty};
 use crate::value::{Value, number};
 
 use super::read::Reader;
@@ -31,6 +31,10 @@ pub fn pack_each(text: &[u8], fields: &[Field], ignore_unknown_fields: bool) -> 
     packer.finish()
 }
 
+/// So much is taken at once, for items of a few fields.
+const FEW_WORDS: usize = 32;
+const FEW_BYTES: usize = 256;
+
 struct Packer<'a> {
     reader: Reader<'a>,
     out: Packed<'static>,
@@ -40,7 +44,11 @@ struct Packer<'a> {
 
 impl<'a> Packer<'a> {
     fn new(text: &'a [u8], ignore_unknown_fields: bool) -> Self {
-        Self { reader: Reader::new(text, ignore_unknown_fields), out: Packed::default(), failed: false }
+        let mut out = Packed::default();
+        // Most of an item is text, or numbers that take as much.
+        out.words.reserve(FEW_WORDS);
+        out.text.to_mut().reserve(text.len().min(FEW_BYTES));
+        Self { reader: Reader::checked(text, ignore_unknown_fields), out, failed: false }
     }
 
     fn finish(mut self) -> Option<Packed<'static>> {
@@ -92,17 +100,23 @@ impl<'a> Packer<'a> {
                 self.out.words.push(1);
                 self.value(item)
             }
-            Ty::Record(fields) => {
-                let (mark, place) = (self.out.mark(), self.reader.cursor.clone());
-                if self.record(fields).is_some() {
-                    return Some(());
-                }
-                self.out.rewind(mark);
-                self.reader.cursor = place;
-                self.general_nested(ty)
-            }
+            Ty::Record(fields) => self.or_general(ty, |packer| packer.record(fields)),
+            Ty::Variant(cases) => self.or_general(ty, |packer| packer.variant(cases)),
+            Ty::Result(ok, err) => self.or_general(ty, |packer| packer.result(ok.as_deref(), err.as_deref())),
             _ => self.general_nested(ty),
         }
+    }
+
+    /// Reads a value by `usual`, or, where it is another than the usual, again
+    /// by the general reader.
+    fn or_general(&mut self, ty: &Ty, usual: impl FnOnce(&mut Self) -> Option<()>) -> Option<()> {
+        let (mark, place) = (self.out.mark(), self.reader.cursor.clone());
+        if usual(self).is_some() {
+            return Some(());
+        }
+        self.out.rewind(mark);
+        self.reader.cursor = place;
+        self.general_nested(ty)
     }
 
     /// Goes on only where `byte` comes next: anything else does not fit.
@@ -290,5 +304,51 @@ impl<'a> Packer<'a> {
             self.out.words.push(0);
         }
         Some(())
+    }
+
+    /// Reads an object with a tag, then perhaps a value.
+    fn variant(&mut self, cases: &[Case]) -> Option<()> {
+        self.key(b'{', "tag")?;
+        let position = cases.iter().position(|case| self.reader.cursor.take_string(&case.name))?;
+        self.out.words.push(position as u64);
+        let cursor = &mut self.reader.cursor;
+        match &cases[position].ty {
+            None => {}
+            Some(Ty::Option(_)) if cursor.peek() == Some(b'}') => self.out.words.push(0),
+            Some(ty) => {
+                self.key(b',', "val")?;
+                self.value(ty)?;
+            }
+        }
+        self.closed()
+    }
+
+    /// Reads an object with one of two keys.
+    fn result(&mut self, ok: Option<&Ty>, err: Option<&Ty>) -> Option<()> {
+        let cursor = &mut self.reader.cursor;
+        let opened = cursor.take(b'{');
+        let (side, payload) = match opened {
+            true if cursor.take_string("ok") => (0, ok),
+            true if cursor.take_string("err") => (1, err),
+            _ => return None,
+        };
+        cursor.expect(b':').ok()?;
+        self.out.words.push(side);
+        match payload {
+            Some(ty) => self.value(ty)?,
+            None => self.reader.cursor.literal("null").ok()?,
+        }
+        self.closed()
+    }
+
+    /// Passes over `mark`, the key and its colon.
+    fn key(&mut self, mark: u8, name: &str) -> Option<()> {
+        let cursor = &mut self.reader.cursor;
+        (cursor.take(mark) && cursor.take_string(name) && cursor.take(b':')).then_some(())
+    }
+
+    /// Passes over the end of an object.
+    fn closed(&mut self) -> Option<()> {
+        self.reader.cursor.take(b'}').then_some(())
     }
 }

@@ -46,9 +46,13 @@ fn person() -> Ty {
     Ty::Record(fields.into_iter().map(|(name, ty)| field(name, ty)).collect())
 }
 
+fn shape() -> Ty {
+    let cases = [("dot", None), ("circle", Some(Ty::F64)), ("maybe", Some(option(Ty::U8)))];
+    Ty::Variant(cases.into_iter().map(|(name, ty)| Case { name: name.to_owned(), ty }).collect())
+}
+
 #[test]
 fn texts_as_programs_write_them_need_no_general_reader() {
-    let shape = Ty::Variant(vec![Case { name: "dot".to_owned(), ty: None }]);
     for (text, ty) in [
         (r#"{"full-name":"Ada","age":36,"nick":"A","tags":["a","b\n"]}"#, person()),
         (r#" { "full-name" : "Ada" , "age" : 36 , "tags" : [ ] } "#, person()),
@@ -59,7 +63,12 @@ fn texts_as_programs_write_them_need_no_general_reader() {
         ("[[1],[],[2,3]]", list(list(Ty::U16))),
         ("[\"a\",\"\",\"\\ud83d\\ude00\"]", list(Ty::String)),
         ("[null,{\"some\":null},{\"some\":1}]", list(option(option(Ty::U8)))),
-        ("[{\"tag\":\"dot\"}]", list(shape)),
+        ("[{\"tag\":\"dot\"},{\"val\":1.5,\"tag\":\"circle\"},{\"tag\":\"maybe\"}]", list(shape())),
+        (
+            "[{\"tag\":\"circle\",\"val\":2},{\"tag\":\"maybe\",\"val\":1},{\"tag\":\"dot\",\"val\":null}]",
+            list(shape()),
+        ),
+        ("[{\"ok\":null},{ \"err\" : \"x\" }]", list(Ty::Result(None, Some(Box::new(Ty::String))))),
         ("[\"dark-green\",\"darkGreen\"]", list(Ty::Enum(names(&["red", "dark-green"])))),
         ("{\"base64\":\"AP8=\"}", list(Ty::U8)),
     ] {
@@ -89,6 +98,10 @@ fn what_does_not_fit_is_for_the_reader_to_tell() {
         ("[18446744073709551616]".to_owned(), list(Ty::U64)),
         ("[1,2,3]".to_owned(), Ty::Tuple(vec![Ty::U8, Ty::U8])),
         ("[1]".to_owned(), Ty::Tuple(vec![Ty::U8, Ty::U8])),
+        ("{\"tag\":\"circle\"}".to_owned(), shape()),
+        ("{\"tag\":\"dot\",\"val\":1}".to_owned(), shape()),
+        ("{\"tag\":\"dot\",\"tag\":\"dot\"}".to_owned(), shape()),
+        ("{\"ok\":null,\"err\":null}".to_owned(), Ty::Result(None, None)),
     ] {
         assert_eq!(pack(text.as_bytes(), &ty, false), None, "{text}");
         let plan = Plan::new(&[field("p", ty.clone())], Spread::One, &[], false).unwrap();

@@ -58,6 +58,11 @@ impl<'a> Reader<'a> {
         Self { cursor: Cursor::new(text), ignore_unknown_fields, depth: 0 }
     }
 
+    /// Like [`Self::new`], for text of many strings: see [`Cursor::checked`].
+    pub fn checked(text: &'a [u8], ignore_unknown_fields: bool) -> Self {
+        Self { cursor: Cursor::checked(text), ignore_unknown_fields, depth: 0 }
+    }
+
     /// Reads a value of `ty`.
     pub fn value(&mut self, ty: &Ty) -> Result<Value, ValueError> {
         match ty {
