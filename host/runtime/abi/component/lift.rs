@@ -39,7 +39,6 @@ unsafe impl Lift for Given {
         let abi = lifting.types.canonical_abi(&ty);
         match abi.flat_count(1) {
             Some(_) => {
-                lifting.words.reserve(1);
                 lifting.flat(ty, *source)?;
             }
             None => {
@@ -49,7 +48,6 @@ unsafe impl Lift for Given {
                 }
                 let bytes = lifting.memory.get(address..).and_then(|rest| rest.get(..abi.size32 as usize));
                 let Some(bytes) = bytes else { bail!("pointer out of bounds of memory") };
-                lifting.words.reserve(width(lifting.types, ty));
                 lifting.load(ty, bytes)?;
             }
         }
@@ -80,6 +78,13 @@ impl<'c, 'x> Lifting<'c, 'x> {
         Self { types, memory, utf8, cx, words: Vec::new(), text: String::new(), bytes: Vec::new() }
     }
 
+    #[inline]
+    fn push(&mut self, word: u64) -> Result<()> {
+        self.cx.consume_fuel(size_of::<u64>())?;
+        self.words.push(word);
+        Ok(())
+    }
+
     /// Reads a value of at most one flat value.
     fn flat(&mut self, ty: InterfaceType, value: ValRaw) -> Result<()> {
         let types = self.types;
@@ -107,7 +112,7 @@ impl<'c, 'x> Lifting<'c, 'x> {
             | InterfaceType::Option(_)
             | InterfaceType::Result(_) => {
                 let case = u64::from(value.get_u32());
-                self.words.push(case);
+                self.push(case)?;
                 // Nothing is left for a payload but what takes no flat value.
                 return payload_of(types, ty, case)?.map_or(Ok(()), |payload| self.flat(payload, ValRaw::u64(0)));
             }
@@ -119,8 +124,7 @@ impl<'c, 'x> Lifting<'c, 'x> {
             }
             _ => bail!("a value that cannot be passed"),
         };
-        self.words.push(word);
-        Ok(())
+        self.push(word)
     }
 
     /// Reads a value from its place in the guest's memory.
@@ -153,7 +157,7 @@ impl<'c, 'x> Lifting<'c, 'x> {
             | InterfaceType::Result(_) => {
                 let (size, offset) = discriminant(types, ty)?;
                 let case = little(bytes, size)?;
-                self.words.push(case);
+                self.push(case)?;
                 return match payload_of(types, ty, case)? {
                     None => Ok(()),
                     Some(payload) => self.load(payload, bytes.get(offset..).ok_or_else(outside)?),
@@ -163,14 +167,13 @@ impl<'c, 'x> Lifting<'c, 'x> {
                 let (names, size) = (types[flags].names.len(), types[flags].abi.size32 as usize);
                 for at in 0..names.div_ceil(32) {
                     let set = little(bytes.get(4 * at..).ok_or_else(outside)?, size.min(4))?;
-                    self.words.push(known_flags(set as u32, names - 32 * at));
+                    self.push(known_flags(set as u32, names - 32 * at))?;
                 }
                 return Ok(());
             }
             _ => bail!("a value that cannot be passed"),
         };
-        self.words.push(word);
-        Ok(())
+        self.push(word)
     }
 
     #[inline]
@@ -185,14 +188,14 @@ impl<'c, 'x> Lifting<'c, 'x> {
         match text {
             Some(Ok(text)) if self.utf8 => {
                 self.cx.consume_fuel(length)?;
-                self.words.push(length as u64);
+                self.push(length as u64)?;
                 self.text.push_str(text);
             }
             // Other encodings are the engine's to read, and errors to tell.
             _ => {
                 let bytes = bytes.get(..8).ok_or_else(outside)?;
                 let text = <String as Lift>::linear_lift_from_memory(self.cx, InterfaceType::String, bytes)?;
-                self.words.push(text.len() as u64);
+                self.push(text.len() as u64)?;
                 self.text.push_str(&text);
             }
         }
@@ -209,30 +212,16 @@ impl<'c, 'x> Lifting<'c, 'x> {
         if !address.is_multiple_of(abi.align32 as usize) {
             bail!("list pointer is not aligned");
         }
-        self.words.push(length as u64);
+        self.push(length as u64)?;
         if number_size(item).is_some() {
             self.cx.consume_fuel(elements.len())?;
             self.bytes.extend_from_slice(elements);
             return Ok(());
         }
-        let width = width(self.types, item);
-        self.cx.consume_fuel_array(length, width.max(1) * size_of::<u64>())?;
-        self.words.reserve(length * width);
+        // Before room is made for them; each pays for its words by itself.
+        self.cx.consume_fuel_array(length, size_of::<u64>())?;
+        self.words.reserve(length);
         elements.chunks_exact(size.max(1)).try_for_each(|element| self.load(item, element))
-    }
-}
-
-/// How many words a value of the type has at most, without what is in lists.
-fn width(types: &ComponentTypes, ty: InterfaceType) -> usize {
-    let of = |ty: Option<InterfaceType>| ty.map_or(0, |ty| width(types, ty));
-    match ty {
-        InterfaceType::Record(record) => types[record].fields.iter().map(|field| width(types, field.ty)).sum(),
-        InterfaceType::Tuple(tuple) => types[tuple].types.iter().map(|ty| width(types, *ty)).sum(),
-        InterfaceType::Variant(variant) => 1 + types[variant].cases.values().map(|ty| of(*ty)).max().unwrap_or(0),
-        InterfaceType::Option(option) => 1 + width(types, types[option].ty),
-        InterfaceType::Result(result) => 1 + of(types[result].ok).max(of(types[result].err)),
-        InterfaceType::Flags(flags) => types[flags].names.len().div_ceil(32),
-        _ => 1,
     }
 }
 
