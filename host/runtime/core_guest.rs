@@ -75,8 +75,8 @@ pub struct Live {
     pub store: Store<CoreState>,
     instance: Instance,
     limits: Arc<Limits>,
-    /// The function called last, by its address in the guest's targets.
-    last: Option<(usize, Resolved)>,
+    /// Functions that were called, by their addresses in the guest.
+    found: Vec<(usize, Resolved)>,
     /// The state in which it began, where it can be put back.
     origin: Option<Origin>,
 }
@@ -89,26 +89,20 @@ impl Live {
     }
 
     /// Calls an exported function; `slots` holds its parameters, then its
-    /// results.
+    /// results. It is looked up at its first call.
     ///
     /// # Errors
     /// What the guest ends with.
     pub fn call(&mut self, func: &NumberFunc, slots: &mut [ValRaw]) -> wasmtime::Result<()> {
-        func.resolve(&mut self.store, self.instance)?.call(&mut self.store, slots)
-    }
-
-    /// The same for a function that a kept instance is mostly asked for: it is
-    /// looked up once.
-    ///
-    /// # Errors
-    /// What the guest ends with.
-    pub fn call_again(&mut self, func: &NumberFunc, slots: &mut [ValRaw]) -> wasmtime::Result<()> {
         let key = std::ptr::from_ref(func).addr();
-        let resolved = match self.last {
-            Some((last, resolved)) if last == key => resolved,
-            _ => func.resolve(&mut self.store, self.instance)?,
+        let resolved = match self.found.iter().find(|(found, _)| *found == key) {
+            Some((_, resolved)) => *resolved,
+            None => {
+                let resolved = func.resolve(&mut self.store, self.instance)?;
+                self.found.push((key, resolved));
+                resolved
+            }
         };
-        self.last = Some((key, resolved));
         resolved.call(&mut self.store, slots)
     }
 
@@ -370,7 +364,7 @@ impl CoreGuest {
             Err(error) => return Err(init_failed(&store, &limits, &error)),
         };
         let origin = self.resetter.as_ref().and_then(|resetter| resetter.origin(&mut store, instance));
-        Ok(Live { store, instance, limits, last: None, origin })
+        Ok(Live { store, instance, limits, found: Vec::new(), origin })
     }
 
     /// Winds up all that a fresh instance may use up.
