@@ -1,6 +1,6 @@
-"""Whole programs on real input: the command beside scripts and pipelines, an
-interpreter for each task beside a process for each, and the example guests
-beside the same code compiled natively.
+"""Whole programs on real input: the command beside scripts and pipelines, values
+of WIT types, an interpreter for each task beside a process for each, and the
+example guests beside the same code compiled natively.
 """
 
 import json
@@ -97,6 +97,48 @@ def pipelines(driver, quick):
             rates.append((name, None))
             print(f"bench: {name}: {error}", file=sys.stderr)
     return rates
+
+
+# --- typed values ----------------------------------------------------------
+
+def person(number):
+    """A record with eight fields, as guests/typed.wat has it."""
+    return {"id": number, "name": f"Ada Lovelace {number}", "mail": f"ada.{number}@example.org", "age": number % 100,
+            "score": number / 7, "active": number % 2 == 0, "city": None if number % 3 == 0 else "London",
+            "level": ("guest", "member", "owner")[number % 3]}
+
+
+# Functions of guests/typed.wat: what they take, an element, elements in all.
+TYPED = {
+    "integers": ("`list<s64>`", lambda number: number * 7_919_317 % 2_000_000_011 - 1_000_000_005, 2_000_000),
+    "floats": ("`list<f64>`", lambda number: number * 1000 / 7_919_317, 1_000_000),
+    "texts": ("`list<string>`", lambda number: f"word number {number}", 1_000_000),
+    "records": ("`list<record>`, 8 fields", person, 200_000),
+    "record": ("`record`, 8 fields", person, 100_000),
+}
+
+
+def typed(driver, quick):
+    """Nanoseconds an element from JSON to a component and back to JSON, one
+    worker, fresh, by the type and by how many an item has."""
+    rows = []
+    for function, (name, element, total) in TYPED.items():
+        for length in (1,) if function == "record" else (10, 1000, 100_000):
+            item = json.dumps([element(number) for number in range(length)], separators=(",", ":"))
+            item = item[1:-1] if function == "record" else item
+            items = max(4, total // (4 if quick else 1) // length)
+
+            def seconds(count):
+                path = OUT / "typed.json"
+                path.write_text(f"[{','.join([item] * count)}]", encoding="ascii")  # noqa: B023
+                words = ("--invoke", function, "--map", path, "-o", OUT / "out.json")  # noqa: B023
+                limits = ("--memory", "256MiB", "--max-item", "64MiB", "--max-result", "64MiB")
+                return median(3, lambda: command("run", "-j1", "-q", BENCHES / "guests" / "typed.wat", *words, *limits)[0])
+
+            seconds(1)
+            few = max(1, items // 10)
+            rows.append((name, length, (seconds(items) - seconds(few)) / (items - few) / length * 1e9))
+    return rows
 
 
 # --- interpreters ----------------------------------------------------------
@@ -221,4 +263,4 @@ def in_wpool(module, inputs, times, workers):
     return (long - short) / (times * len(inputs)) * 1e3
 
 
-ENDS = {"formats": formats, "pipelines": pipelines, "interpreters": interpreters, "work": work}
+ENDS = {"formats": formats, "pipelines": pipelines, "typed": typed, "interpreters": interpreters, "work": work}

@@ -116,6 +116,12 @@ def listed(name, head, form):
     return render
 
 
+def typed(results):
+    rows = [[name, plain(length), f"{value:.3g}" if value < 1000 else plain(round(value))]
+            for name, length, value in results["typed"]]
+    return table(["type", "elements an item", "ns an element"], rows)
+
+
 def work(results):
     rows = [[name, f"{alone:.3g}", f"{one:.3g}", f"{one / alone:.2f}", f"{two:.3g}", f"{one / two:.2f}"]
             for name, alone, one, two in results["work"]]
@@ -144,6 +150,7 @@ PLACES = {
     "pipelines": listed("pipelines", ["squares of a JSON array", "items a second"], lambda rate: plain(round(rate))),
     "interpreters": listed("interpreters", ["a task with JSON and a regular expression", "µs a task"],
                            lambda value: plain(round(value)) if value >= 1000 else MICRO(value)),
+    "typed": typed,
     "work": work,
     "profile": profile,
 }

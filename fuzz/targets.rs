@@ -18,6 +18,7 @@ use wpool::pool::module::Module;
 use wpool::pool::target::{Choice, choose};
 use wpool::scan;
 use wpool::value::json;
+use wpool::value::packed::Packed;
 use wpool::value::ty::{Case, Field, Ty};
 use wpool::wire::frame::{Decoder, FrameKind, HEADER, Head};
 use wpool::wire::message::{BytesAs, Compiled, Ready, Refusal, Setup, Spread};
@@ -231,7 +232,13 @@ pub fn values(data: &[u8]) {
     let types = types();
     let ty = &types[usize::from(*choice) % types.len()];
     let bytes = [BytesAs::Array, BytesAs::Base64][usize::from(*choice >> 7)];
-    if let Ok(value) = json::read(text, ty) {
+    let packed = json::pack(text, ty, false);
+    let read = json::read(text, ty);
+    assert!(packed.is_none() || read.is_ok());
+    if let Ok(value) = read {
+        let mut by_reader = Packed::default();
+        by_reader.push(&value, ty).expect("what was read is of its type");
+        assert!(packed.is_none_or(|packed| packed == by_reader));
         let mut written = Vec::new();
         json::write(&value, ty, bytes, &mut written).expect("what was read can be written");
         assert_eq!(scan::check(&written), Ok(()));

@@ -125,43 +125,87 @@ impl Scanner {
         Step::More
     }
 
+    /// A value, and those that follow it, as long as what comes is whole in
+    /// this block and of the usual kinds: no new look at the state is needed.
     #[inline]
     fn value(&mut self, block: &[u8], at: &mut usize) -> Result<(), &'static str> {
-        *at += spaces(&block[*at..]);
-        let Some(byte) = block.get(*at) else { return Ok(()) };
-        let next = match byte {
-            b'"' => {
-                self.key = false;
-                State::Text
-            }
-            b'{' | b'[' => {
-                let object = *byte == b'{';
-                if !self.push(object) {
-                    return Err("nested too deeply");
+        loop {
+            *at += spaces(&block[*at..]);
+            let Some(byte) = block.get(*at) else { return Ok(()) };
+            match byte {
+                b'"' => {
+                    self.key = false;
+                    self.state = State::Text;
+                    *at += 1;
+                    self.text(block, at)?;
                 }
-                if object { State::FirstKey } else { State::FirstElement }
+                b'{' | b'[' => {
+                    let object = *byte == b'{';
+                    if !self.push(object) {
+                        return Err("nested too deeply");
+                    }
+                    self.state = if object { State::FirstKey } else { State::FirstElement };
+                    *at += 1;
+                    match key_ahead(&block[*at..]) {
+                        Some(length) if object => *at += length,
+                        _ if object => return Ok(()),
+                        _ => continue,
+                    }
+                    self.state = State::Value;
+                    continue;
+                }
+                b'-' | b'0'..=b'9' => match number_ahead(&block[*at..]) {
+                    Some(length) => {
+                        *at += length;
+                        self.state = State::After;
+                    }
+                    None => {
+                        self.state = match byte {
+                            b'-' => State::Minus,
+                            b'0' => State::Zero,
+                            _ => State::Integer,
+                        };
+                        *at += 1;
+                        self.number(block, at)?;
+                    }
+                },
+                b't' => self.word(0, 0, block, at)?,
+                b'f' => self.word(1, 0, block, at)?,
+                b'n' => self.word(2, 0, block, at)?,
+                b']' if self.state == State::FirstElement => {
+                    self.pop();
+                    self.state = State::After;
+                    *at += 1;
+                }
+                _ => return Err("expected a value"),
             }
-            b'-' => State::Minus,
-            b'0' => State::Zero,
-            b'1'..=b'9' => State::Integer,
-            b't' => State::Word(0, 1),
-            b'f' => State::Word(1, 1),
-            b'n' => State::Word(2, 1),
-            b']' if self.state == State::FirstElement => {
-                self.pop();
-                State::After
+            if !self.follows(block, at) {
+                return Ok(());
             }
-            _ => return Err("expected a value"),
-        };
-        self.state = next;
-        *at += 1;
-        // Most go on in this block, so the usual ways need no new look at
-        // the state.
-        match next {
-            State::Text => self.text(block, at),
-            State::Minus | State::Zero | State::Integer => self.number(block, at),
-            _ => Ok(()),
         }
+    }
+
+    /// Passes over what plainly stands between a value and the next one.
+    #[inline]
+    fn follows(&mut self, block: &[u8], at: &mut usize) -> bool {
+        while self.state == State::After && self.depth > 0 {
+            match (block.get(*at), self.in_object()) {
+                (Some(b','), false) => *at += 1,
+                (Some(b','), true) => match key_ahead(&block[*at + 1..]) {
+                    Some(length) => *at += 1 + length,
+                    None => return false,
+                },
+                (Some(b']'), false) | (Some(b'}'), true) => {
+                    self.pop();
+                    *at += 1;
+                    continue;
+                }
+                _ => return false,
+            }
+            self.state = State::Value;
+            return true;
+        }
+        false
     }
 
     /// Punctuation between values, and the start of keys.
@@ -247,7 +291,7 @@ impl Scanner {
     #[inline]
     fn number(&mut self, block: &[u8], at: &mut usize) -> Result<(), &'static str> {
         if self.state == State::Integer {
-            *at += block[*at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+            *at += digits(&block[*at..]);
         }
         while let Some(byte) = block.get(*at) {
             let next = match (self.state, byte) {
@@ -290,7 +334,8 @@ pub fn spaces(text: &[u8]) -> usize {
 /// How many bytes lead the text that need no look inside a string: no quote,
 /// no backslash, no control.
 #[inline]
-fn plain(text: &[u8]) -> usize {
+#[must_use]
+pub fn plain(text: &[u8]) -> usize {
     const ONES: u64 = 0x0101_0101_0101_0101;
     const HIGH: u64 = ONES << 7;
     let mut at = 0;
@@ -309,6 +354,52 @@ fn plain(text: &[u8]) -> usize {
         at += 8;
     }
     at + text[at..].iter().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)).unwrap_or(text.len() - at)
+}
+
+/// How many digits lead the text.
+#[inline]
+#[must_use]
+pub fn digits(text: &[u8]) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let mut at = 0;
+    while let Some(word) = text.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*word);
+        // A digit is 0x30 to 0x39: its high half is 3, and stays so with 6
+        // more. A carry can only mark bytes above the first that is none.
+        let high = |word: u64| (word & (ONES * 0xf0)) ^ (ONES * 0x30);
+        let found = high(word) | high(word.wrapping_add(ONES * 6));
+        if found != 0 {
+            return at + found.trailing_zeros() as usize / 8;
+        }
+        at += 8;
+    }
+    at + text[at..].iter().position(|byte| !byte.is_ascii_digit()).unwrap_or(text.len() - at)
+}
+
+/// The length of a key that leads the text, with its quotes and colon, where
+/// it is as plain as most are.
+#[inline]
+fn key_ahead(text: &[u8]) -> Option<usize> {
+    let name = text.strip_prefix(b"\"")?;
+    let length = plain(name);
+    name[length..].starts_with(b"\":").then_some(length + 3)
+}
+
+/// The length of a number that leads the text, and ends in it.
+#[inline]
+fn number_ahead(text: &[u8]) -> Option<usize> {
+    let digits = |from: usize| Some(digits(text.get(from..)?)).filter(|count| *count > 0).map(|count| from + count);
+    let first = usize::from(text.first() == Some(&b'-'));
+    let mut at = if text.get(first) == Some(&b'0') { first + 1 } else { digits(first)? };
+    if text.get(at) == Some(&b'.') {
+        at = digits(at + 1)?;
+    }
+    if let Some(b'e' | b'E') = text.get(at) {
+        at += 1;
+        at += usize::from(matches!(text.get(at), Some(b'+' | b'-')));
+        at = digits(at)?;
+    }
+    matches!(text.get(at), Some(b',' | b']' | b'}' | b' ' | b'\n' | b'\r' | b'\t')).then_some(at)
 }
 
 /// Checks that a text is one whole JSON value in UTF-8, with nothing but
@@ -395,6 +486,18 @@ mod tests {
         serde::de::Deserialize::deserialize(&mut reader)
             .and_then(|_: serde::de::IgnoredAny| reader.end())
             .is_ok_and(|()| std::str::from_utf8(text).is_ok())
+    }
+
+    #[test]
+    fn digits_are_counted_whatever_ends_them() {
+        for end in 0..=u8::MAX {
+            for count in 0..20 {
+                let text: Vec<u8> = (0..count).map(|at| b'0' + at % 10).chain([end, b'5', 0xff, b'7']).collect();
+                let more = if end.is_ascii_digit() { 2 } else { 0 };
+                assert_eq!(digits(&text), usize::from(count) + more, "{}", text.escape_ascii());
+                assert_eq!(digits(&text[..usize::from(count)]), usize::from(count));
+            }
+        }
     }
 
     #[test]

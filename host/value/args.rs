@@ -4,6 +4,7 @@
 use super::cells;
 use super::json::{self, Reader};
 use super::names;
+use super::packed::Packed;
 use super::ty::{Field, Ty};
 use super::{Value, ValueError};
 use crate::wire::message::{ItemForm, Spread};
@@ -84,6 +85,29 @@ impl Plan {
         }
     }
 
+    /// The arguments that an item gives, packed, in the function's order.
+    ///
+    /// # Errors
+    /// As [`Self::arguments`].
+    pub fn pack<'i>(&self, item: &'i [u8], form: ItemForm) -> Result<Packed<'i>, ValueError> {
+        let packed = match (form, self.sole()) {
+            (ItemForm::Json, Some(ty)) => json::pack(item, ty, self.ignore_unknown_fields),
+            (ItemForm::Raw, Some(ty)) => raw_packed(item, ty),
+            (ItemForm::Json, None) if !self.whole && self.open.len() == self.params.len() => {
+                json::pack_each(item, &self.params, self.ignore_unknown_fields)
+            }
+            _ => None,
+        };
+        if let Some(packed) = packed {
+            return Ok(packed);
+        }
+        let mut packed = Packed::default();
+        for (value, field) in self.arguments(item, form)?.iter().zip(&self.params) {
+            packed.push(value, &field.ty)?;
+        }
+        Ok(packed)
+    }
+
     /// The arguments that an item gives, in the function's order.
     ///
     /// # Errors
@@ -138,6 +162,15 @@ pub fn whole(item: &[u8], form: ItemForm, ty: &Ty, ignore_unknown_fields: bool) 
     };
     reader.cursor.end()?;
     Ok(value)
+}
+
+/// A line or a file that is passed without a copy.
+fn raw_packed<'i>(item: &'i [u8], ty: &Ty) -> Option<Packed<'i>> {
+    match ty {
+        Ty::String => std::str::from_utf8(item).ok().map(Packed::of_text),
+        ty if ty.is_bytes() => Some(Packed::of_bytes(item)),
+        _ => None,
+    }
 }
 
 /// A line or a file: bytes and text as they are, anything else as a cell of

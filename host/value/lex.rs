@@ -4,23 +4,44 @@
 //! for errors, and a variant's payload may stand before its tag.
 
 use std::borrow::Cow;
+use std::str::Utf8Error;
 
 use super::ValueError;
+use crate::scan;
 
 /// Containers may be nested this deep where no type bounds the depth.
 pub const MAX_DEPTH: usize = 128;
+
+/// So many digits fit an `i64` whatever they are.
+const MAX_SHORT: usize = 18;
 
 /// A place in JSON text.
 #[derive(Clone, Debug)]
 pub struct Cursor<'a> {
     text: &'a [u8],
+    /// All of the text, if it is known to be UTF-8.
+    utf8: Option<&'a str>,
     at: usize,
 }
 
 impl<'a> Cursor<'a> {
     /// The beginning of `text`.
     pub fn new(text: &'a [u8]) -> Self {
-        Self { text, at: 0 }
+        Self { text, utf8: None, at: 0 }
+    }
+
+    /// The beginning of `text`, of which all is checked for UTF-8 at once, not
+    /// each string by itself.
+    pub fn checked(text: &'a [u8]) -> Self {
+        Self { text, utf8: std::str::from_utf8(text).ok(), at: 0 }
+    }
+
+    /// The characters since `start`.
+    fn characters(&self, start: usize) -> Result<&'a str, Utf8Error> {
+        match self.utf8.and_then(|text| text.get(start..self.at)) {
+            Some(characters) => Ok(characters),
+            None => std::str::from_utf8(self.since(start)),
+        }
     }
 
     /// The bytes since `start`.
@@ -74,6 +95,49 @@ impl<'a> Cursor<'a> {
         ValueError::new(format!("not JSON: {what} at byte {}", self.at))
     }
 
+    /// Passes over the next byte that is not white space.
+    pub fn next(&mut self) -> Option<u8> {
+        let next = self.peek();
+        self.at += usize::from(next.is_some());
+        next
+    }
+
+    /// Passes over a string that is written as exactly `"name"`, if it comes
+    /// next.
+    pub fn take_string(&mut self, name: &str) -> bool {
+        if self.peek() != Some(b'"') {
+            return false;
+        }
+        let rest = &self.text[self.at + 1..];
+        let comes = rest.get(name.len()) == Some(&b'"') && rest.starts_with(name.as_bytes());
+        self.at += if comes { name.len() + 2 } else { 0 };
+        comes
+    }
+
+    /// Passes over a whole number that is written plainly, with at most 18
+    /// digits; anything else is left where it is.
+    pub fn short_integer(&mut self) -> Option<i64> {
+        self.peek();
+        let text = &self.text[self.at..];
+        let negative = text.first() == Some(&b'-');
+        let digits = &text[usize::from(negative)..];
+        let mut number = 0;
+        let mut count = 0;
+        while let Some(digit) = digits.get(count).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+            if count == MAX_SHORT {
+                return None;
+            }
+            number = number * 10 + i64::from(digit);
+            count += 1;
+        }
+        let odd = count == 0 || digits[0] == b'0' && count > 1;
+        if odd || matches!(digits.get(count), Some(b'.' | b'e' | b'E')) {
+            return None;
+        }
+        self.at += usize::from(negative) + count;
+        Some(if negative { -number } else { number })
+    }
+
     /// Passes over `null`, `true` or `false`.
     pub fn literal(&mut self, word: &str) -> Result<(), ValueError> {
         self.peek();
@@ -103,11 +167,11 @@ impl<'a> Cursor<'a> {
             self.at += usize::from(matches!(self.text.get(self.at), Some(b'+' | b'-')));
             self.digits()?;
         }
-        std::str::from_utf8(self.since(start)).map_err(|_| self.broken("bad number"))
+        self.characters(start).map_err(|_| self.broken("bad number"))
     }
 
     fn digits(&mut self) -> Result<usize, ValueError> {
-        let count = self.text[self.at..].iter().take_while(|byte| byte.is_ascii_digit()).count();
+        let count = scan::digits(&self.text[self.at..]);
         self.at += count;
         if count == 0 { Err(self.broken("expected a digit")) } else { Ok(count) }
     }
@@ -141,9 +205,8 @@ impl<'a> Cursor<'a> {
     /// Characters up to a quote, a backslash, a control character or the end.
     fn plain(&mut self) -> Result<&'a str, ValueError> {
         let start = self.at;
-        let length = self.text[start..].iter().take_while(|byte| !matches!(byte, b'"' | b'\\' | 0..0x20)).count();
-        self.at += length;
-        std::str::from_utf8(self.since(start)).map_err(|error| {
+        self.at += scan::plain(&self.text[start..]);
+        self.characters(start).map_err(|error| {
             self.at = start + error.valid_up_to();
             self.broken("not UTF-8")
         })

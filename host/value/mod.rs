@@ -9,6 +9,7 @@ pub mod json;
 mod lex;
 pub mod names;
 mod number;
+pub mod packed;
 pub mod ty;
 
 use std::fmt;

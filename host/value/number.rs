@@ -38,12 +38,14 @@ pub fn read(text: &str, ty: &Ty) -> Result<Value, ValueError> {
             Ok(number) if number.is_finite() => Ok(Value::F32(number)),
             _ => Err(unfit()),
         },
-        Ty::F64 => match text.parse::<f64>() {
-            Ok(number) if number.is_finite() => Ok(Value::F64(number)),
-            _ => Err(unfit()),
-        },
+        Ty::F64 => float(text).map(Value::F64).ok_or_else(unfit),
         _ => Err(ValueError::new(format!("expected {ty}, found a number"))),
     }
+}
+
+/// The nearest float to a JSON number's text, if there is one in range.
+pub fn float(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|number: &f64| number.is_finite())
 }
 
 /// The float that a word stands for.

@@ -13,7 +13,7 @@ use crate::value::args::Plan;
 use crate::value::json;
 use crate::value::ty::{Field, FuncTy, Ty};
 use crate::wire::integer;
-use crate::wire::message::{BytesAs, ItemForm, Refusal, Target, TaskSpec};
+use crate::wire::message::{ItemForm, Refusal, Target, TaskSpec};
 
 /// Numbers that nearly all functions make do with: no allocation for them.
 const FEW: usize = 8;
@@ -204,18 +204,12 @@ fn number(value: &Value) -> Option<ValRaw> {
 }
 
 fn write_number(slot: &ValRaw, ty: &Ty, out: &mut Vec<u8>) -> Result<(), Failure> {
-    let value = match ty {
-        Ty::I32 => {
-            integer::put(out, slot.get_i32().into());
-            return Ok(());
-        }
-        Ty::I64 => {
-            integer::put(out, slot.get_i64());
-            return Ok(());
-        }
-        Ty::F32 => Value::F32(f32::from_bits(slot.get_f32())),
-        Ty::F64 => Value::F64(f64::from_bits(slot.get_f64())),
+    match ty {
+        Ty::I32 => integer::put(out, slot.get_i32().into()),
+        Ty::I64 => integer::put(out, slot.get_i64()),
+        Ty::F32 => json::write_f32(f32::from_bits(slot.get_f32()), out),
+        Ty::F64 => json::write_f64(f64::from_bits(slot.get_f64()), out),
         _ => return Err(bad_output("a result is no number")),
-    };
-    json::write(&value, ty, BytesAs::Array, out).map_err(|error| bad_output(error.message))
+    }
+    Ok(())
 }

@@ -4,14 +4,18 @@
 //! `{"base64":…}`, special floats `"nan"`, `"inf"`, `"-inf"`.
 
 mod check;
+mod pack;
 mod read;
 mod write;
 
 pub(super) use check::skip;
 pub use check::{compact, item_text, validate};
+pub use pack::{pack, pack_each};
 pub use read::read;
 pub(super) use read::{Reader, character, enumeration, value};
-pub use write::{WriteError, write, write_string, write_within};
+pub use write::{WriteError, write, write_f32, write_f64, write_packed, write_string, write_within};
 
 #[cfg(test)]
-mod tests;
+mod pack_tests;
+#[cfg(test)]
+pub(crate) mod tests;

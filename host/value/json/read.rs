@@ -58,6 +58,11 @@ impl<'a> Reader<'a> {
         Self { cursor: Cursor::new(text), ignore_unknown_fields, depth: 0 }
     }
 
+    /// Like [`Self::new`], for text of many strings: see [`Cursor::checked`].
+    pub fn checked(text: &'a [u8], ignore_unknown_fields: bool) -> Self {
+        Self { cursor: Cursor::checked(text), ignore_unknown_fields, depth: 0 }
+    }
+
     /// Reads a value of `ty`.
     pub fn value(&mut self, ty: &Ty) -> Result<Value, ValueError> {
         match ty {
@@ -77,11 +82,29 @@ impl<'a> Reader<'a> {
     }
 
     fn nested(&mut self, ty: &Ty) -> Result<Value, ValueError> {
+        let level = self.enter()?;
+        let value = self.inside(ty);
+        self.leave(level);
+        value
+    }
+
+    /// Goes a level deeper.
+    pub(super) fn enter(&mut self) -> Result<usize, ValueError> {
         if self.depth == MAX_DEPTH {
             return Err(ValueError::new(format!("nested deeper than {MAX_DEPTH}")));
         }
         self.depth += 1;
-        let value = match ty {
+        Ok(self.depth - 1)
+    }
+
+    /// Goes back to a level that [`Self::enter`] gave.
+    pub(super) fn leave(&mut self, level: usize) {
+        self.depth = level;
+    }
+
+    /// Reads a value of a nested type, whose level was entered.
+    pub(super) fn inside(&mut self, ty: &Ty) -> Result<Value, ValueError> {
+        match ty {
             Ty::List(item) => self.list(item, ty),
             Ty::Record(fields) => self.fields(fields, &[], value).map(Value::Record),
             Ty::Tuple(types) => self.tuple(types.iter(), ty, value).map(Value::Tuple),
@@ -89,9 +112,7 @@ impl<'a> Reader<'a> {
             Ty::Option(item) => self.option(item),
             Ty::Result(ok, err) => self.result(ok.as_deref(), err.as_deref()),
             _ => Err(ValueError::new(format!("{ty} is not nested"))),
-        };
-        self.depth -= 1;
-        value
+        }
     }
 
     fn boolean(&mut self) -> Result<Value, ValueError> {

@@ -8,19 +8,19 @@ use crate::value::ty::{Case, Field, Ty};
 use crate::value::{Numbers, Value, cells};
 use crate::wire::message::{BytesAs, ItemForm, Spread};
 
-fn field(name: &str, ty: Ty) -> Field {
+pub(crate) fn field(name: &str, ty: Ty) -> Field {
     Field { name: name.to_owned(), ty }
 }
 
-fn list(item: Ty) -> Ty {
+pub(crate) fn list(item: Ty) -> Ty {
     Ty::List(Box::new(item))
 }
 
-fn option(item: Ty) -> Ty {
+pub(crate) fn option(item: Ty) -> Ty {
     Ty::Option(Box::new(item))
 }
 
-fn names(names: &[&str]) -> Vec<String> {
+pub(crate) fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
 
@@ -47,7 +47,7 @@ fn err(text: &str, ty: &Ty) -> String {
 }
 
 #[track_caller]
-fn written(value: &Value, ty: &Ty, bytes: BytesAs) -> String {
+pub(crate) fn written(value: &Value, ty: &Ty, bytes: BytesAs) -> String {
     let mut out = Vec::new();
     write(value, ty, bytes, &mut out).unwrap();
     String::from_utf8(out).unwrap()
@@ -362,7 +362,7 @@ fn raw_items_are_text_and_bytes_as_they_are() {
 }
 
 /// Random types, and values of them.
-fn types() -> impl Strategy<Value = Ty> {
+pub(crate) fn types() -> impl Strategy<Value = Ty> {
     let leaf = prop_oneof![
         prop::sample::select(vec![
             Ty::Bool,
@@ -399,7 +399,7 @@ fn types() -> impl Strategy<Value = Ty> {
     })
 }
 
-fn values(ty: &Ty) -> BoxedStrategy<Value> {
+pub(crate) fn values(ty: &Ty) -> BoxedStrategy<Value> {
     fn boxed(ty: Option<&Ty>) -> BoxedStrategy<Option<Box<Value>>> {
         match ty {
             None => Just(None).boxed(),
@@ -464,12 +464,12 @@ fn values(ty: &Ty) -> BoxedStrategy<Value> {
     }
 }
 
-fn typed_values() -> impl Strategy<Value = (Ty, Value)> {
+pub(crate) fn typed_values() -> impl Strategy<Value = (Ty, Value)> {
     types().prop_flat_map(|ty| values(&ty).prop_map(move |value| (ty.clone(), value)))
 }
 
 /// Bytes that look like JSON more often than chance would.
-fn almost_json() -> impl Strategy<Value = Vec<u8>> {
+pub(crate) fn almost_json() -> impl Strategy<Value = Vec<u8>> {
     let pieces = prop::sample::select(vec![
         "{",
         "}",

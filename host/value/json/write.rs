@@ -3,8 +3,10 @@
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 
-use crate::value::ty::Ty;
-use crate::value::{Numbers, Value, ValueError};
+use crate::scan::plain;
+use crate::value::packed::{Packed, Unpacker};
+use crate::value::ty::{Case, Field, Ty};
+use crate::value::{Value, ValueError};
 use crate::wire::message::BytesAs;
 
 /// Why a value was not written.
@@ -36,21 +38,36 @@ pub fn write(value: &Value, ty: &Ty, bytes: BytesAs, out: &mut Vec<u8>) -> Resul
 /// # Errors
 /// As [`write()`], or a text over the limit.
 pub fn write_within(value: &Value, ty: &Ty, bytes: BytesAs, limit: usize, out: &mut Vec<u8>) -> Result<(), WriteError> {
-    let mut writer = Writer { out, bytes, limit };
-    writer.value(value, ty)?;
+    let mut packed = Packed::default();
+    packed.push(value, ty)?;
+    write_packed(&mut Unpacker::new(&packed), ty, bytes, limit, out)
+}
+
+/// Like [`write_within`], of the value that comes next.
+///
+/// # Errors
+/// As [`write_within`].
+pub fn write_packed(
+    packed: &mut Unpacker<'_>,
+    ty: &Ty,
+    bytes: BytesAs,
+    limit: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), WriteError> {
+    let mut writer = Writer { packed, out, bytes, limit };
+    writer.value(ty)?;
     writer.within_limit()
 }
 
 /// Appends text as a JSON string.
 pub fn write_string(text: &str, out: &mut Vec<u8>) {
     out.push(b'"');
-    let mut plain = 0;
-    for (at, byte) in text.bytes().enumerate() {
-        if !matches!(byte, b'"' | b'\\' | 0..0x20) {
-            continue;
-        }
-        out.extend_from_slice(&text.as_bytes()[plain..at]);
-        plain = at + 1;
+    let mut rest = text.as_bytes();
+    loop {
+        let (easy, hard) = rest.split_at(plain(rest));
+        out.extend_from_slice(easy);
+        let Some((byte, after)) = hard.split_first() else { break };
+        rest = after;
         match byte {
             b'"' => out.extend_from_slice(b"\\\""),
             b'\\' => out.extend_from_slice(b"\\\\"),
@@ -64,24 +81,22 @@ pub fn write_string(text: &str, out: &mut Vec<u8>) {
             }
         }
     }
-    out.extend_from_slice(&text.as_bytes()[plain..]);
     out.push(b'"');
 }
 
-struct Writer<'o> {
-    out: &'o mut Vec<u8>,
-    bytes: BytesAs,
-    limit: usize,
-}
-
-/// A number that has JSON text.
+/// A number that has JSON text, and stands in a word and in bytes.
 trait Number: Copy {
+    fn of_word(word: u64) -> Self;
     fn put(self, out: &mut Vec<u8>);
 }
 
 macro_rules! put_integers {
     ($($rust:ty),*) => {
         $(impl Number for $rust {
+            fn of_word(word: u64) -> Self {
+                // The word holds it, extended.
+                word as $rust
+            }
             fn put(self, out: &mut Vec<u8>) {
                 out.extend_from_slice(itoa::Buffer::new().format(self).as_bytes());
             }
@@ -91,8 +106,11 @@ macro_rules! put_integers {
 put_integers!(i8, u8, i16, u16, i32, u32, i64, u64);
 
 macro_rules! put_floats {
-    ($($rust:ty),*) => {
+    ($($rust:ty: $bits:ty),*) => {
         $(impl Number for $rust {
+            fn of_word(word: u64) -> Self {
+                <$rust>::from_bits(word as $bits)
+            }
             fn put(self, out: &mut Vec<u8>) {
                 if self.is_finite() {
                     // Writing to a vector cannot fail, nor can a finite float.
@@ -110,129 +128,190 @@ macro_rules! put_floats {
         })*
     };
 }
-put_floats!(f32, f64);
+put_floats!(f32: u32, f64: u64);
 
-impl Writer<'_> {
+/// Appends a float as JSON.
+pub fn write_f32(number: f32, out: &mut Vec<u8>) {
+    number.put(out);
+}
+
+/// Appends a float as JSON.
+pub fn write_f64(number: f64, out: &mut Vec<u8>) {
+    number.put(out);
+}
+
+struct Writer<'o, 'u, 'p> {
+    packed: &'u mut Unpacker<'p>,
+    out: &'o mut Vec<u8>,
+    bytes: BytesAs,
+    limit: usize,
+}
+
+impl<'p> Writer<'_, '_, 'p> {
     fn within_limit(&self) -> Result<(), WriteError> {
         if self.out.len() > self.limit { Err(WriteError::TooLong(self.limit)) } else { Ok(()) }
     }
 
-    fn value(&mut self, value: &Value, ty: &Ty) -> Result<(), WriteError> {
-        match (value, ty) {
-            (Value::Bool(value), Ty::Bool) => self.out.extend_from_slice(if *value { b"true" } else { b"false" }),
-            (Value::S8(number), Ty::S8) => number.put(self.out),
-            (Value::U8(number), Ty::U8) => number.put(self.out),
-            (Value::S16(number), Ty::S16) => number.put(self.out),
-            (Value::U16(number), Ty::U16) => number.put(self.out),
-            (Value::S32(number), Ty::S32 | Ty::I32) => number.put(self.out),
-            (Value::U32(number), Ty::U32) => number.put(self.out),
-            (Value::S64(number), Ty::S64 | Ty::I64) => number.put(self.out),
-            (Value::U64(number), Ty::U64) => number.put(self.out),
-            (Value::F32(number), Ty::F32) => number.put(self.out),
-            (Value::F64(number), Ty::F64) => number.put(self.out),
-            (Value::Char(scalar), Ty::Char) => write_string(scalar.encode_utf8(&mut [0; 4]), self.out),
-            (Value::String(text), Ty::String) => write_string(text, self.out),
-            (Value::Bytes(bytes), ty) if ty.is_bytes() => self.raw(bytes)?,
-            (Value::Numbers(numbers), Ty::List(item)) => self.numbers(numbers, item)?,
-            (Value::List(items), Ty::List(item)) => self.elements(items.iter().map(|value| (value, &**item)))?,
-            (Value::Tuple(items), Ty::Tuple(types)) if items.len() == types.len() => {
-                self.elements(items.iter().zip(types))?;
+    fn value(&mut self, ty: &Ty) -> Result<(), WriteError> {
+        match ty {
+            Ty::Bool => {
+                let value = self.word(ty)? != 0;
+                self.out.extend_from_slice(if value { b"true" } else { b"false" });
             }
-            (Value::Record(values), Ty::Record(fields)) if values.len() == fields.len() => {
-                let named = values.iter().zip(fields).map(|(value, field)| (field.name.as_str(), value, &field.ty));
-                self.members(named)?;
+            Ty::S8 => self.number::<i8>(ty)?,
+            Ty::U8 => self.number::<u8>(ty)?,
+            Ty::S16 => self.number::<i16>(ty)?,
+            Ty::U16 => self.number::<u16>(ty)?,
+            Ty::S32 | Ty::I32 => self.number::<i32>(ty)?,
+            Ty::U32 => self.number::<u32>(ty)?,
+            Ty::S64 | Ty::I64 => self.number::<i64>(ty)?,
+            Ty::U64 => self.number::<u64>(ty)?,
+            Ty::F32 => self.number::<f32>(ty)?,
+            Ty::F64 => self.number::<f64>(ty)?,
+            Ty::Char => {
+                let scalar = u32::try_from(self.word(ty)?).ok().and_then(char::from_u32).ok_or_else(|| unfit(ty))?;
+                write_string(scalar.encode_utf8(&mut [0; 4]), self.out);
             }
-            (Value::Enum(position), Ty::Enum(names)) => {
-                write_string(names.get(*position as usize).ok_or_else(|| unfit(ty))?, self.out);
-            }
-            (Value::Flags(set), Ty::Flags(names)) => self.flags(set, names, ty)?,
-            (Value::Variant(position, payload), Ty::Variant(cases)) => {
-                let case = cases.get(*position as usize).ok_or_else(|| unfit(ty))?;
-                self.variant(&case.name, payload.as_deref(), case.ty.as_ref())?;
-            }
-            (Value::Option(None), Ty::Option(_)) => self.out.extend_from_slice(b"null"),
-            (Value::Option(Some(value)), Ty::Option(item)) if matches!(**item, Ty::Option(_)) => {
-                self.members(std::iter::once(("some", &**value, &**item)))?;
-            }
-            (Value::Option(Some(value)), Ty::Option(item)) => self.value(value, item)?,
-            (Value::Result(Ok(payload)), Ty::Result(ok, _)) => self.side("ok", payload.as_deref(), ok.as_deref())?,
-            (Value::Result(Err(payload)), Ty::Result(_, err)) => {
-                self.side("err", payload.as_deref(), err.as_deref())?
-            }
-            _ => return Err(unfit(ty).into()),
-        }
-        Ok(())
-    }
-
-    fn raw(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        match self.bytes {
-            BytesAs::Array => return self.array(bytes),
-            BytesAs::Base64 => {
-                if self.limit.saturating_sub(self.out.len()) < bytes.len() {
-                    return Err(WriteError::TooLong(self.limit));
-                }
-                self.out.extend_from_slice(b"{\"base64\":\"");
-                self.out.extend_from_slice(BASE64_STANDARD.encode(bytes).as_bytes());
-                self.out.extend_from_slice(b"\"}");
-            }
-            BytesAs::Utf8 => {
-                let text = std::str::from_utf8(bytes)
-                    .map_err(|error| ValueError::new(format!("not UTF-8 at byte {}", error.valid_up_to())))?;
+            Ty::String => {
+                let text = self.packed.text().ok_or_else(|| unfit(ty))?;
                 write_string(text, self.out);
             }
+            Ty::List(item) => self.list(item, ty)?,
+            Ty::Tuple(types) => self.elements(types.iter())?,
+            Ty::Record(fields) => self.record(fields)?,
+            Ty::Enum(names) => {
+                let position = self.position(ty)?;
+                write_string(names.get(position).ok_or_else(|| unfit(ty))?, self.out);
+            }
+            Ty::Flags(names) => self.flags(names, ty)?,
+            Ty::Variant(cases) => {
+                let position = self.position(ty)?;
+                self.variant(cases.get(position).ok_or_else(|| unfit(ty))?)?;
+            }
+            Ty::Option(item) => match self.word(ty)? {
+                0 => self.out.extend_from_slice(b"null"),
+                _ if matches!(**item, Ty::Option(_)) => self.member("some", item)?,
+                _ => self.value(item)?,
+            },
+            Ty::Result(ok, err) => {
+                let (name, payload) = if self.word(ty)? == 0 { ("ok", ok) } else { ("err", err) };
+                match payload {
+                    Some(payload) => self.member(name, payload)?,
+                    None => {
+                        self.out.push(b'{');
+                        self.key(name);
+                        self.out.extend_from_slice(b"null}");
+                    }
+                }
+            }
+            Ty::Unsupported(_) => return Err(unfit(ty).into()),
         }
         Ok(())
     }
 
-    fn array<T: Number>(&mut self, numbers: &[T]) -> Result<(), WriteError> {
+    #[inline]
+    fn word(&mut self, ty: &Ty) -> Result<u64, ValueError> {
+        self.packed.word().ok_or_else(|| unfit(ty))
+    }
+
+    fn position(&mut self, ty: &Ty) -> Result<usize, ValueError> {
+        self.packed.length().ok_or_else(|| unfit(ty))
+    }
+
+    fn number<T: Number>(&mut self, ty: &Ty) -> Result<(), ValueError> {
+        T::of_word(self.word(ty)?).put(self.out);
+        Ok(())
+    }
+
+    fn list(&mut self, item: &Ty, ty: &Ty) -> Result<(), WriteError> {
+        match item {
+            Ty::U8 if self.bytes != BytesAs::Array => self.raw(ty),
+            Ty::U8 => self.array(ty, u8::from_le_bytes),
+            Ty::S8 => self.array(ty, i8::from_le_bytes),
+            Ty::S16 => self.array(ty, i16::from_le_bytes),
+            Ty::U16 => self.array(ty, u16::from_le_bytes),
+            Ty::S32 => self.array(ty, i32::from_le_bytes),
+            Ty::U32 => self.array(ty, u32::from_le_bytes),
+            Ty::S64 => self.array(ty, i64::from_le_bytes),
+            Ty::U64 => self.array(ty, u64::from_le_bytes),
+            Ty::F32 => self.array(ty, f32::from_le_bytes),
+            Ty::F64 => self.array(ty, f64::from_le_bytes),
+            _ => {
+                let length = self.position(ty)?;
+                self.elements(std::iter::repeat_n(item, length))
+            }
+        }
+    }
+
+    fn raw(&mut self, ty: &Ty) -> Result<(), WriteError> {
+        let bytes = self.packed.numbers(1).ok_or_else(|| unfit(ty))?;
+        if self.bytes == BytesAs::Utf8 {
+            let text = std::str::from_utf8(bytes)
+                .map_err(|error| ValueError::new(format!("not UTF-8 at byte {}", error.valid_up_to())))?;
+            write_string(text, self.out);
+            return Ok(());
+        }
+        if self.limit.saturating_sub(self.out.len()) < bytes.len() {
+            return Err(WriteError::TooLong(self.limit));
+        }
+        self.out.extend_from_slice(b"{\"base64\":\"");
+        self.out.extend_from_slice(BASE64_STANDARD.encode(bytes).as_bytes());
+        self.out.extend_from_slice(b"\"}");
+        Ok(())
+    }
+
+    fn array<T: Number, const SIZE: usize>(
+        &mut self,
+        ty: &Ty,
+        number: impl Fn([u8; SIZE]) -> T,
+    ) -> Result<(), WriteError> {
+        let bytes = self.packed.numbers(SIZE).ok_or_else(|| unfit(ty))?;
+        let (numbers, _) = bytes.as_chunks::<SIZE>();
         // At least a digit and a comma each; the limit holds while it grows too.
         self.out.reserve(numbers.len().min(self.limit / 2).saturating_mul(2) + 2);
         self.out.push(b'[');
-        for (index, number) in numbers.iter().enumerate() {
+        for (index, bytes) in numbers.iter().enumerate() {
             if index > 0 {
                 self.out.push(b',');
                 self.within_limit()?;
             }
-            number.put(self.out);
+            number(*bytes).put(self.out);
         }
         self.out.push(b']');
         Ok(())
     }
 
-    fn numbers(&mut self, numbers: &Numbers, item: &Ty) -> Result<(), WriteError> {
-        macro_rules! by_kind {
-            ($($kind:ident: $rust:ty),*) => {
-                match (numbers, item) {
-                    $((Numbers::$kind(numbers), Ty::$kind) => self.array(numbers),)*
-                    _ => Err(unfit(item).into()),
-                }
-            };
-        }
-        crate::value::for_each_number!(by_kind)
-    }
-
-    fn elements<'v>(&mut self, items: impl Iterator<Item = (&'v Value, &'v Ty)>) -> Result<(), WriteError> {
+    fn elements<'t>(&mut self, types: impl Iterator<Item = &'t Ty>) -> Result<(), WriteError> {
         self.out.push(b'[');
-        for (index, (value, ty)) in items.enumerate() {
+        for (index, ty) in types.enumerate() {
             if index > 0 {
                 self.out.push(b',');
             }
-            self.value(value, ty).map_err(|error| error.map(|error| error.in_element(index)))?;
+            self.value(ty).map_err(|error| error.map(|error| error.in_element(index)))?;
             self.within_limit()?;
         }
         self.out.push(b']');
         Ok(())
     }
 
-    fn members<'v>(&mut self, items: impl Iterator<Item = (&'v str, &'v Value, &'v Ty)>) -> Result<(), WriteError> {
+    fn record(&mut self, fields: &[Field]) -> Result<(), WriteError> {
         self.out.push(b'{');
-        for (index, (name, value, ty)) in items.enumerate() {
+        for (index, field) in fields.iter().enumerate() {
             if index > 0 {
                 self.out.push(b',');
             }
-            self.key(name);
-            self.value(value, ty).map_err(|error| error.map(|error| error.in_field(name)))?;
+            self.key(&field.name);
+            self.value(&field.ty).map_err(|error| error.map(|error| error.in_field(&field.name)))?;
         }
+        self.out.push(b'}');
+        Ok(())
+    }
+
+    /// An object with one member.
+    fn member(&mut self, name: &str, ty: &Ty) -> Result<(), WriteError> {
+        self.out.push(b'{');
+        self.key(name);
+        self.value(ty).map_err(|error| error.map(|error| error.in_field(name)))?;
         self.out.push(b'}');
         Ok(())
     }
@@ -242,44 +321,31 @@ impl Writer<'_> {
         self.out.push(b':');
     }
 
-    fn flags(&mut self, set: &[u32], names: &[String], ty: &Ty) -> Result<(), WriteError> {
+    fn flags(&mut self, names: &[String], ty: &Ty) -> Result<(), ValueError> {
         self.out.push(b'[');
-        for (index, position) in set.iter().enumerate() {
-            if index > 0 {
-                self.out.push(b',');
+        let mut first = true;
+        for names in names.chunks(32) {
+            let set = self.word(ty)?;
+            for name in names.iter().enumerate().filter(|(bit, _)| set >> bit & 1 == 1).map(|(_, name)| name) {
+                if !std::mem::take(&mut first) {
+                    self.out.push(b',');
+                }
+                write_string(name, self.out);
             }
-            write_string(names.get(*position as usize).ok_or_else(|| unfit(ty))?, self.out);
         }
         self.out.push(b']');
         Ok(())
     }
 
-    fn variant(&mut self, tag: &str, payload: Option<&Value>, ty: Option<&Ty>) -> Result<(), WriteError> {
+    fn variant(&mut self, case: &Case) -> Result<(), WriteError> {
         self.out.extend_from_slice(b"{\"tag\":");
-        write_string(tag, self.out);
-        match (payload, ty) {
-            (None, None) => {}
-            (Some(value), Some(ty)) => {
-                self.out.extend_from_slice(b",\"val\":");
-                self.value(value, ty).map_err(|error| error.map(|error| error.in_field("val")))?;
-            }
-            _ => return Err(ValueError::new(format!("the payload of case {tag:?} is not of its type")).into()),
+        write_string(&case.name, self.out);
+        if let Some(ty) = &case.ty {
+            self.out.extend_from_slice(b",\"val\":");
+            self.value(ty).map_err(|error| error.map(|error| error.in_field("val")))?;
         }
         self.out.push(b'}');
         Ok(())
-    }
-
-    fn side(&mut self, name: &str, payload: Option<&Value>, ty: Option<&Ty>) -> Result<(), WriteError> {
-        match (payload, ty) {
-            (Some(value), Some(ty)) => self.members(std::iter::once((name, value, ty))),
-            (None, None) => {
-                self.out.push(b'{');
-                self.key(name);
-                self.out.extend_from_slice(b"null}");
-                Ok(())
-            }
-            _ => Err(ValueError::new(format!("the payload of {name:?} is not of its type")).into()),
-        }
     }
 }
 

@@ -1,19 +1,20 @@
 //! Components: loaded once, then a fresh instance per task, be it made anew or
 //! put back into the state it began in, or one that is kept as it is.
 
-mod blob;
 mod call;
 mod files;
-mod flat;
 mod keyvalue;
+mod lift;
 mod link;
 mod load;
+mod lower;
 mod objects;
+#[cfg(test)]
+mod passing_tests;
 mod reset;
 mod sockets;
 #[cfg(test)]
 mod tests;
-mod val;
 
 use std::fs::File;
 use std::sync::Arc;

@@ -19,14 +19,14 @@ use crate::wire::page::Stream;
 const FUNCTIONS: &str = include_str!("functions.wat");
 
 /// A guest in the making.
-struct Bench {
+pub(super) struct Bench {
     binary: Vec<u8>,
     description: Description,
     task: TaskSpec,
 }
 
 impl Bench {
-    fn new(text: &str) -> Self {
+    pub(super) fn new(text: &str) -> Self {
         Self::of_binary(wat::parse_str(text).unwrap())
     }
 
@@ -53,7 +53,7 @@ impl Bench {
         Self { binary, description, task }
     }
 
-    fn function(mut self, name: &str) -> Self {
+    pub(super) fn function(mut self, name: &str) -> Self {
         self.task.targets.push(Target { abi: Abi::Component, interface: None, name: name.to_owned(), spread: None });
         self
     }
@@ -63,12 +63,12 @@ impl Bench {
         self
     }
 
-    fn with(mut self, edit: impl FnOnce(&mut TaskSpec)) -> Self {
+    pub(super) fn with(mut self, edit: impl FnOnce(&mut TaskSpec)) -> Self {
         edit(&mut self.task);
         self
     }
 
-    fn load(self) -> Result<(ComponentGuest, Arc<Page>), Refusal> {
+    pub(super) fn load(self) -> Result<(ComponentGuest, Arc<Page>), Refusal> {
         let setup = RunSetup {
             host: 0,
             sandbox: SandboxMode::Off,
@@ -98,7 +98,7 @@ impl Bench {
     }
 }
 
-fn run(guest: &mut ComponentGuest, item: &[u8], form: ItemForm) -> (Report, String) {
+pub(super) fn run(guest: &mut ComponentGuest, item: &[u8], form: ItemForm) -> (Report, String) {
     let mut out = b"before".to_vec();
     let task = TaskInput { function: 0, index: 7, attempt: 1, item, form, path: None, tighter: Tighter::default() };
     let report = guest.run(&task, &mut out);
@@ -195,7 +195,7 @@ fn raw_items_reach_strings_and_bytes() {
 }
 
 #[test]
-fn records_options_and_lists_pass_through_dynamic_values() {
+fn records_options_and_lists_pass_in_one_piece_too() {
     assert_eq!(value("shift", r#"{"x":-3,"y":200}"#), r#"{"x":-2,"y":200,"label":null}"#);
     assert_eq!(value("shift", r#"{"label":"é","y":0,"x":1}"#), r#"{"x":2,"y":0,"label":"é"}"#);
     assert_eq!(value("sum", "[1.5,2,-0.25]"), "3.25");
@@ -239,7 +239,7 @@ fn results_over_the_limit_are_too_large_however_they_are_given() {
     assert_eq!(kind(bench("echo-text", 5).run("\"abc\"")), Ok(Form::Json));
     assert_eq!(kind(bench("echo-text", 4).run("\"abc\"")), Err(Kind::ResultTooLarge));
     assert_eq!(kind(bench("echo-bytes", 3).run("[1,2]")), Err(Kind::ResultTooLarge));
-    // Every element of a dynamic list costs the host many times its own size.
+    // What is no number costs the host many times its own size.
     assert_eq!(kind(bench("big", 1 << 10).run("1000000")), Err(Kind::ResultTooLarge));
     assert_eq!(kind(bench("big", 64 << 10).run("1000")), Ok(Form::Json));
 }

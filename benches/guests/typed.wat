@@ -1,0 +1,60 @@
+;; Values of each kind that comes back as it went in: what is measured is how
+;; they are passed. Memory is given out and never taken back.
+(component
+  (core module $m
+    (memory (export "memory") 1)
+    (global $next (mut i32) (i32.const 4096))
+
+    (func (export "realloc") (param $old i32) (param $size i32) (param $align i32) (param $new i32) (result i32)
+      (local $at i32)
+      (local.set $at (i32.and (i32.add (global.get $next) (i32.const 7)) (i32.const -8)))
+      (global.set $next (i32.add (local.get $at) (local.get $new)))
+      (if (i32.gt_u (global.get $next) (i32.shl (memory.size) (i32.const 16)))
+        (then (drop (memory.grow (i32.add (i32.const 1)
+          (i32.shr_u (i32.sub (global.get $next) (i32.shl (memory.size) (i32.const 16))) (i32.const 16)))))))
+      (local.get $at))
+
+    ;; Results are described from 64 on.
+    (func (export "list") (param $at i32) (param $length i32) (result i32)
+      (i32.store (i32.const 64) (local.get $at))
+      (i32.store (i32.const 68) (local.get $length))
+      (i32.const 64))
+
+    (func (export "record")
+      (param $id i64) (param $name i32) (param $name-length i32) (param $mail i32) (param $mail-length i32)
+      (param $age i32) (param $score f64) (param $active i32) (param $some i32) (param $city i32)
+      (param $city-length i32) (param $level i32) (result i32)
+      (i64.store (i32.const 64) (local.get $id))
+      (i32.store (i32.const 72) (local.get $name))
+      (i32.store (i32.const 76) (local.get $name-length))
+      (i32.store (i32.const 80) (local.get $mail))
+      (i32.store (i32.const 84) (local.get $mail-length))
+      (i32.store8 (i32.const 88) (local.get $age))
+      (f64.store (i32.const 96) (local.get $score))
+      (i32.store8 (i32.const 104) (local.get $active))
+      (i32.store8 (i32.const 108) (local.get $some))
+      (i32.store (i32.const 112) (local.get $city))
+      (i32.store (i32.const 116) (local.get $city-length))
+      (i32.store8 (i32.const 120) (local.get $level))
+      (i32.const 64)))
+
+  (core instance $i (instantiate $m))
+  (alias core export $i "memory" (core memory $memory))
+  (alias core export $i "realloc" (core func $realloc))
+
+  (type $level-names (enum "guest" "member" "owner"))
+  (export $level "level" (type $level-names))
+  (type $person-fields (record (field "id" u64) (field "name" string) (field "mail" string) (field "age" u8)
+    (field "score" f64) (field "active" bool) (field "city" (option string)) (field "level" $level)))
+  (export $person "person" (type $person-fields))
+
+  (func (export "integers") (param "items" (list s64)) (result (list s64))
+    (canon lift (core func $i "list") (memory $memory) (realloc $realloc)))
+  (func (export "floats") (param "items" (list f64)) (result (list f64))
+    (canon lift (core func $i "list") (memory $memory) (realloc $realloc)))
+  (func (export "texts") (param "items" (list string)) (result (list string))
+    (canon lift (core func $i "list") (memory $memory) (realloc $realloc)))
+  (func (export "record") (param "item" $person) (result $person)
+    (canon lift (core func $i "record") (memory $memory) (realloc $realloc)))
+  (func (export "records") (param "items" (list $person)) (result (list $person))
+    (canon lift (core func $i "list") (memory $memory) (realloc $realloc))))
