@@ -8,8 +8,8 @@ use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
@@ -60,6 +60,10 @@ pub struct Acceptor {
 #[derive(Clone, Debug)]
 pub struct Stopper(Arc<Stop>);
 
+/// The same, which does not keep the socket open.
+#[derive(Clone, Debug)]
+pub struct WeakStopper(Weak<Stop>);
+
 #[derive(Debug)]
 struct Stop {
     stopped: AtomicBool,
@@ -85,10 +89,31 @@ impl Stopper {
         }
     }
 
+    /// The same for who is to end it if it still goes on.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakStopper {
+        WeakStopper(Arc::downgrade(&self.0))
+    }
+
     /// Whether it was stopped.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.0.stopped.load(Ordering::Acquire)
+    }
+}
+
+impl WeakStopper {
+    /// As [`Stopper::stop`], where the acceptor is still there.
+    pub fn stop(&self) {
+        if let Some(stop) = self.0.upgrade() {
+            Stopper(stop).stop();
+        }
+    }
+
+    /// Whether the acceptor is gone.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
     }
 }
 
