@@ -10,7 +10,7 @@
 //! | `loop TASK MODE ITEMS` | the same module without a pool, on this thread |
 //! | `apply TASK ITEMS` | seconds of calls with one item, one after another |
 //! | `allocations MODE CHUNK ITEMS` | how often the host asked for memory in such a map |
-//! | `bare ALLOCATOR THREADS ITEMS` | wasmtime alone, without any of ours: `on-demand` or `pooled` |
+//! | `bare TASK ALLOCATOR THREADS ITEMS` | wasmtime alone, without any of ours: `on-demand` or `pooled` |
 //! | `binary FILE.wat FILE.wasm` | writes text as a binary, for programs that take no text |
 //! | `pss TASK` | bytes that each worker holds, shared pages by their share |
 //! | `start MODULE CACHE` | seconds from a file to the first outcome |
@@ -108,7 +108,9 @@ impl Bench {
                 let pool = self.pool(task.parse()?, Mode::Fresh)?;
                 measure::apply(pool, task.parse()?, count(items)?)
             }
-            ["bare", allocator, threads, items] => bare::sample(allocator, count(threads)?, count(items)?),
+            ["bare", task, allocator, threads, items] => {
+                bare::sample(task.parse()?, allocator, count(threads)?, count(items)?)
+            }
             ["binary", text, binary] => {
                 std::fs::write(binary, wat::parse_file(text)?).with_context(|| binary.to_owned())?;
                 Ok(json!({}))

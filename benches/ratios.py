@@ -10,6 +10,7 @@ SERIES = {
     "int": {"peer": "driver", "ask": "sample int fresh 1 {items}"},
     "python map 1": {"peer": "python", "ask": "sample int map 1 {items}"},
     "int loop": {"peer": "local", "ask": "loop int fresh {items}"},
+    "int bare": {"peer": "local", "ask": "bare int pooled 1 {items}"},
     "int python": {"peer": "driver", "ask": "sample int fresh python {items}"},
     "int auto": {"peer": "driver", "ask": "sample int fresh auto {items}"},
     "int single": {"peer": "driver", "ask": "sample int single 1 {items}"},
@@ -48,7 +49,8 @@ RATIOS = [
     ("bytes, fresh, chunksize 1 ÷ `Pool.map(chunksize=1)`", "bytes", "python bytes 1", 1, 10, 15),
     ("component `list<u8>`, fresh, chunksize 1 ÷ `Pool.map(chunksize=1)`", "component", "python bytes 1", 1, 5, 8),
     ("int, fresh, chunksize 1 ÷ `Pool.imap`", "int", "python imap", 1, 20, 40),
-    ("int, fresh, chunksize 1 ÷ 2 × loop without a pool", "int", "int loop", 2, 0.75, 0.9),
+    ("int, fresh, chunksize 1 ÷ 2 × loop of wasmtime alone, a new instance each", "int", "int bare", 2, 0.75, 0.9),
+    ("int, fresh, chunksize 1 ÷ 2 × loop without a pool", "int", "int loop", 2, None, None),
     ("bytes, fresh, chunksize 1 ÷ 2 × loop without a pool", "bytes", "bytes loop", 2, None, None),
     ("component, fresh, chunksize 1 ÷ 2 × loop without a pool", "component", "component loop", 2, None, None),
     ("int, fresh, chunksize 1 ÷ default chunks (Python's formula)", "int", "int python", 1, 0.70, 0.9),
@@ -84,8 +86,8 @@ MORE = {
     "busy": {"peer": "driver", "ask": "sample busy fresh 1 {items}"},
     "busy one": {"peer": "driver", "ask": "sample busy one 1 {items}"},
     "busy loop": {"peer": "local", "ask": "loop busy fresh {items}"},
-    "threads": {"peer": "local", "ask": "bare pooled 2 {items}"},
-    "on demand": {"peer": "local", "ask": "bare on-demand 1 {items}"},
+    "threads": {"peer": "local", "ask": "bare bytes pooled 2 {items}"},
+    "on demand": {"peer": "local", "ask": "bare bytes on-demand 1 {items}"},
     "script file": {"peer": "command", "ask": "python file ints.json out.json default {items}", "items": ("ints",)},
 }
 

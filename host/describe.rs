@@ -36,6 +36,25 @@ pub struct Description {
     pub memory_minimum: u64,
     /// What one instance takes from the pooling allocator.
     pub needs: Needs,
+    /// How an instance is put back into the state it began in, where that can
+    /// be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reset: Option<Reset>,
+}
+
+/// All that the state of an instance consists of, exported by the artifact
+/// under names of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reset {
+    /// There is a memory.
+    pub memory: bool,
+    /// Start and end of what is initialised in it, in bytes.
+    pub image: (u64, u64),
+    /// Globals that can be written to.
+    pub globals: u32,
+    /// How much farther back the artifact's code is than the module's own, in
+    /// bytes.
+    pub moved: u64,
 }
 
 /// Core module or component.

@@ -7,7 +7,8 @@ use std::time::Instant;
 use anyhow::{Result, anyhow, ensure};
 use serde_json::{Value, json};
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, InstancePre, Linker, Module, PoolingAllocationConfig, Store,
+    Config, Enabled, Engine, Instance, InstanceAllocationStrategy, InstancePre, Linker, Module,
+    PoolingAllocationConfig, Store,
 };
 use wasmtime_wasi::WasiCtxBuilder;
 use wasmtime_wasi::p1::WasiP1Ctx;
@@ -29,14 +30,20 @@ enum Allocator {
     Pooled,
 }
 
-/// `items` tasks over 64 bytes, a fresh instance each, by so many threads.
-pub fn sample(allocator: &str, threads: u64, items: u64) -> Result<Value> {
+/// `items` tasks over numbers or over 64 bytes, a new instance each, by so many
+/// threads.
+pub fn sample(task: Task, allocator: &str, threads: u64, items: u64) -> Result<Value> {
+    let run = match task {
+        Task::Int => number,
+        Task::Bytes => bytes,
+        _ => return Err(anyhow!("{task:?} is nothing for wasmtime alone")),
+    };
     let allocator = match allocator {
         "on-demand" => Allocator::OnDemand,
         "pooled" => Allocator::Pooled,
         other => return Err(anyhow!("no allocator {other:?}")),
     };
-    let module = prepare(allocator).map_err(|error| anyhow!("{error:#}"))?;
+    let module = prepare(task, allocator).map_err(|error| anyhow!("{error:#}"))?;
     let threads = usize::try_from(threads)?;
     let each = items / threads as u64;
     let start = Barrier::new(threads + 1);
@@ -45,7 +52,7 @@ pub fn sample(allocator: &str, threads: u64, items: u64) -> Result<Value> {
         let spawn = |_| {
             scope.spawn(|| {
                 start.wait();
-                (0..each).try_for_each(|_| task(&module))
+                (0..each).try_for_each(|item| run(&module, item).map_err(|error| anyhow!("{error:#}")))
             })
         };
         let running: Vec<_> = (0..threads).map(spawn).collect();
@@ -59,7 +66,7 @@ pub fn sample(allocator: &str, threads: u64, items: u64) -> Result<Value> {
     Ok(json!({ "seconds": seconds, "items": each * threads as u64, "host_cpu": host_cpu() - cpu }))
 }
 
-fn prepare(allocator: Allocator) -> wasmtime::Result<InstancePre<WasiP1Ctx>> {
+fn prepare(task: Task, allocator: Allocator) -> wasmtime::Result<InstancePre<WasiP1Ctx>> {
     let mut config = Config::new();
     config.concurrency_support(false);
     if allocator == Allocator::Pooled {
@@ -75,21 +82,31 @@ fn prepare(allocator: Allocator) -> wasmtime::Result<InstancePre<WasiP1Ctx>> {
     let engine = Engine::new(&config)?;
     let mut linker = Linker::new(&engine);
     wasmtime_wasi::p1::add_to_linker_sync(&mut linker, |context| context)?;
-    let text = Task::Bytes.module().map_err(|error| wasmtime::Error::msg(error.to_string()))?;
+    let text = task.module().map_err(|error| wasmtime::Error::msg(error.to_string()))?;
     let binary = wat::parse_bytes(&text).map_err(wasmtime::Error::new)?;
     linker.instantiate_pre(&Module::new(&engine, &binary)?)
 }
 
-/// One task, by the `bytes` ABI.
-fn task(module: &InstancePre<WasiP1Ctx>) -> Result<()> {
-    run(module).map_err(|error| anyhow!("{error:#}"))
-}
-
-fn run(module: &InstancePre<WasiP1Ctx>) -> wasmtime::Result<()> {
-    let payload: [u8; PAYLOAD] = std::array::from_fn(|at| at as u8);
+/// One new instance.
+fn instance(module: &InstancePre<WasiP1Ctx>) -> wasmtime::Result<(Store<WasiP1Ctx>, Instance)> {
     let mut store = Store::new(module.module().engine(), WasiCtxBuilder::new().build_p1());
     let instance = module.instantiate(&mut store)?;
     instance.get_typed_func::<(), ()>(&mut store, "_initialize")?.call(&mut store, ())?;
+    Ok((store, instance))
+}
+
+/// One task over a number.
+fn number(module: &InstancePre<WasiP1Ctx>, item: u64) -> wasmtime::Result<()> {
+    let item = item as i64;
+    let (mut store, instance) = instance(module)?;
+    let square = instance.get_typed_func::<i64, i64>(&mut store, "run")?.call(&mut store, item)?;
+    if square == item * item { Ok(()) } else { Err(wasmtime::Error::msg("wrong number")) }
+}
+
+/// One task, by the `bytes` ABI.
+fn bytes(module: &InstancePre<WasiP1Ctx>, _: u64) -> wasmtime::Result<()> {
+    let payload: [u8; PAYLOAD] = std::array::from_fn(|at| at as u8);
+    let (mut store, instance) = instance(module)?;
     let memory = instance.get_memory(&mut store, "memory").ok_or_else(|| wasmtime::Error::msg("no memory"))?;
     let at = instance.get_typed_func::<u32, u32>(&mut store, "alloc")?.call(&mut store, PAYLOAD as u32)?;
     memory.write(&mut store, at as usize, &payload)?;

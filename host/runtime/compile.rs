@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use crate::describe::{Description, Shape};
 use crate::runtime::componentize::componentize;
 use crate::runtime::engine::EngineSpec;
+use crate::runtime::resettable::resettable;
 use crate::runtime::trap::size_text;
 use crate::runtime::validate::{Binary, kind, to_binary, validate};
 use crate::runtime::{describe, describe_component, snapshot};
@@ -58,9 +59,15 @@ pub fn start_compiler_threads() -> Result<(), Refusal> {
 
 fn compile_core(binary: &[u8], setup: &CompileSetup) -> Result<(Description, Vec<u8>), Refusal> {
     validate(binary, setup.features, false)?;
-    let description = sized(describe::core(binary)?)?;
+    let description = describe::core(binary)?;
+    let resettable = if setup.instrument { None } else { resettable(binary, setup.features) };
+    let (reset, shown) = match resettable {
+        Some((reset, exported)) => (Some(reset), exported.into()),
+        None => (None, shown(binary, setup, Shape::Core)?),
+    };
+    let description = sized(Description { reset, ..description })?;
     let engine = EngineSpec::compile(setup, false).engine()?;
-    let artifact = engine.precompile_module(&shown(binary, setup, Shape::Core)?).map_err(uncompilable)?;
+    let artifact = engine.precompile_module(&shown).map_err(uncompilable)?;
     Ok((description, artifact))
 }
 

@@ -1,5 +1,5 @@
-//! Core modules: loaded once, then one store and instance per task, or one
-//! that is kept from task to task.
+//! Core modules: loaded once, then a fresh instance per task, be it made anew
+//! or put back into the state it began in, or one that is kept as it is.
 
 #![expect(unsafe_code, reason = "only the engine itself can map an artifact that the cache vouches for")]
 
@@ -21,6 +21,7 @@ use crate::runtime::descriptors::Files;
 use crate::runtime::engine::refused;
 use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
 use crate::runtime::preview1::{self, CoreState, Wasi};
+use crate::runtime::reset::{Origin, Resetter};
 use crate::runtime::state::{Room, State};
 use crate::runtime::trap::{self, Phase};
 use crate::runtime::wasi::{Grants, Recipe};
@@ -47,6 +48,12 @@ pub struct CoreGuest {
     page: Arc<Page>,
     console: Arc<Console>,
     grants: Arc<Grants>,
+    /// How a fresh instance is made of one that has run.
+    resetter: Option<Resetter>,
+    /// Bytes that the artifact's code is farther back than the module's.
+    moved: u64,
+    /// The instance for the next task: as the last one left it under `reuse`
+    /// or the initializer did, else as it began.
     kept: Option<Live>,
 }
 
@@ -68,8 +75,10 @@ pub struct Live {
     pub store: Store<CoreState>,
     instance: Instance,
     limits: Arc<Limits>,
-    /// The function called last, by its address in the guest's targets.
-    last: Option<(usize, Resolved)>,
+    /// Functions that were called, by their addresses in the guest.
+    found: Vec<(usize, Resolved)>,
+    /// The state in which it began, where it can be put back.
+    origin: Option<Origin>,
 }
 
 impl Live {
@@ -80,26 +89,20 @@ impl Live {
     }
 
     /// Calls an exported function; `slots` holds its parameters, then its
-    /// results.
+    /// results. It is looked up at its first call.
     ///
     /// # Errors
     /// What the guest ends with.
     pub fn call(&mut self, func: &NumberFunc, slots: &mut [ValRaw]) -> wasmtime::Result<()> {
-        func.resolve(&mut self.store, self.instance)?.call(&mut self.store, slots)
-    }
-
-    /// The same for a function that a kept instance is mostly asked for: it is
-    /// looked up once.
-    ///
-    /// # Errors
-    /// What the guest ends with.
-    pub fn call_again(&mut self, func: &NumberFunc, slots: &mut [ValRaw]) -> wasmtime::Result<()> {
         let key = std::ptr::from_ref(func).addr();
-        let resolved = match self.last {
-            Some((last, resolved)) if last == key => resolved,
-            _ => func.resolve(&mut self.store, self.instance)?,
+        let resolved = match self.found.iter().find(|(found, _)| *found == key) {
+            Some((_, resolved)) => *resolved,
+            None => {
+                let resolved = func.resolve(&mut self.store, self.instance)?;
+                self.found.push((key, resolved));
+                resolved
+            }
         };
-        self.last = Some((key, resolved));
         resolved.call(&mut self.store, slots)
     }
 
@@ -142,9 +145,11 @@ impl CoreGuest {
         let initializer = task.initializer.as_ref().filter(|_| task.initialises());
         let initializer = initializer.map(|called| initializer_target(&module, task, called, &grants)).transpose()?;
         let initialize = signature(&module, "_initialize").filter(|found| found == "()->");
+        let fresh = task.isolation == Isolation::Fresh && initializer.is_none();
+        let reset = setup.description.reset;
         let limits = &task.limits;
         let largest = limits.max_item.max(limits.max_result).saturating_add(HOSTCALL_SLACK);
-        Ok(Self {
+        let mut guest = Self {
             pre,
             targets,
             initializer,
@@ -158,8 +163,17 @@ impl CoreGuest {
             console,
             page,
             grants,
+            resetter: None,
+            moved: reset.map_or(0, |reset| reset.moved),
             kept: None,
-        })
+        };
+        if let (Some(reset), true) = (reset, fresh) {
+            // Here, so that what it takes is not taken from the tasks' memory.
+            // Where there is no instance, the first task will say why.
+            let live = guest.instance(Arc::clone(&guest.limits), Wasi::default()).ok();
+            guest.resetter = live.and_then(|mut live| Resetter::new(&module, &reset, &mut live.store, live.instance));
+        }
+        Ok(guest)
     }
 
     /// Its standard streams.
@@ -181,15 +195,18 @@ impl CoreGuest {
         };
         match &target.call {
             Call::Command(call, start) => {
-                // A program's instance is spent when it returns.
-                self.run_command(target, (call, start), task, out)
+                let restored = self.resetter.as_ref().and_then(|_| self.kept.take());
+                let (report, live) = self.run_command(target, (call, start), restored, task, out);
+                if let Some(live) = live.and_then(|live| self.restored(live)) {
+                    self.kept = Some(live);
+                }
+                report
             }
             Call::Core(_) | Call::Bytes(_) => {
                 let kept = self.kept.take();
                 let (report, live) = self.run_function(target, kept, task, out);
-                if self.reuse {
-                    self.kept = live.filter(|_| report.result.as_ref().map_or_else(keeps, |_| true));
-                }
+                let live = live.filter(|_| report.result.as_ref().map_or_else(keeps, |_| true));
+                self.kept = if self.reuse { live } else { live.and_then(|live| self.restored(live)) };
                 report
             }
         }
@@ -232,12 +249,12 @@ impl CoreGuest {
     ) -> (Report, Option<Live>) {
         self.console.begin();
         let live = match kept {
-            Some(mut live) => {
+            Some(mut live) if live.origin.is_none() => {
                 live.limits = self.limits_of(task);
                 live.store.data_mut().restart(live.limits.memory);
                 self.arm(&mut live.store, live.limits.fuel).map(|()| live).map_err(Report::failed)
             }
-            None => self.fresh(target, &[], task),
+            kept => self.fresh(target, kept, &[], task),
         };
         let mut live = match live {
             Ok(live) => live,
@@ -259,40 +276,62 @@ impl CoreGuest {
         &self,
         target: &CoreTarget,
         (call, start): (&CommandCall, &NumberFunc),
+        kept: Option<Live>,
         task: &TaskInput<'_>,
         out: &mut Vec<u8>,
-    ) -> Report {
+    ) -> (Report, Option<Live>) {
         let invocation = match call.invocation(task) {
             Ok(invocation) => invocation,
-            Err(failure) => return Report::failed(failure),
+            Err(failure) => return (Report::failed(failure), kept),
         };
         self.console.begin_command(invocation.stdin, call.captures());
-        let mut live = match self.fresh(target, &invocation.args, task) {
+        let mut live = match self.fresh(target, kept, &invocation.args, task) {
             Ok(live) => live,
-            Err(report) => return report,
+            Err(report) => return (report, None),
         };
         let ended = match live.call(start, &mut []) {
             Err(error) if trap::exit_code(&error) != Some(0) => Err(live.failure(&error, Phase::Task)),
             _ => Ok(()),
         };
+        let kept = ended.is_ok();
         let before = out.len();
         let scratch = self.grants.scratch();
         let result = self.console.finish_command(|stdout| ended.and_then(|()| call.result(stdout, scratch, out)));
         if result.is_err() {
             out.truncate(before);
         }
-        report(&live.store, &live.limits, result, call.captures())
+        (report(&live.store, &live.limits, result, call.captures()), kept.then_some(live))
     }
 
-    /// A new store and instance, initialised. `_start` initialises by itself.
-    fn fresh(&self, target: &CoreTarget, args: &[String], task: &TaskInput<'_>) -> Result<Live, Report> {
+    /// An instance that has run, as it was before.
+    fn restored(&self, mut live: Live) -> Option<Live> {
+        let (resetter, origin) = (self.resetter.as_ref()?, live.origin.as_ref()?);
+        resetter.restore(&mut live.store, origin).then_some(live)
+    }
+
+    /// An instance as it begins, of one that was restored or a new one,
+    /// initialised. `_start` initialises by itself.
+    fn fresh(
+        &self,
+        target: &CoreTarget,
+        restored: Option<Live>,
+        args: &[String],
+        task: &TaskInput<'_>,
+    ) -> Result<Live, Report> {
         self.page.set_initialising(true);
-        let fresh = self.initialised(target, args, task);
+        let begun = self.begun(restored, args, task);
+        let fresh = begun.and_then(|mut live| match &self.initialize {
+            Some(func) if !target.start => match live.call(func, &mut []) {
+                Ok(()) => Ok(live),
+                Err(error) => Err(init_failed(&live.store, &live.limits, &error)),
+            },
+            _ => Ok(live),
+        });
         self.page.set_initialising(false);
         fresh
     }
 
-    fn initialised(&self, target: &CoreTarget, args: &[String], task: &TaskInput<'_>) -> Result<Live, Report> {
+    fn begun(&self, restored: Option<Live>, args: &[String], task: &TaskInput<'_>) -> Result<Live, Report> {
         let limits = self.limits_of(task);
         let wasi = if self.wasi {
             let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index: task.index };
@@ -300,22 +339,40 @@ impl CoreGuest {
         } else {
             Wasi::default()
         };
-        let state = State::new(self.room.with(limits.memory), &self.page, &self.console, wasi);
+        let mut live = match restored {
+            Some(live) if live.store.data().meter.total() <= limits.memory => {
+                let mut live = Live { limits, ..live };
+                let state = live.store.data_mut();
+                state.restart(live.limits.memory);
+                state.wasi = wasi;
+                live
+            }
+            _ => return self.instance(limits, wasi),
+        };
+        self.wind(&mut live.store, live.limits.fuel).map(|()| live)
+    }
+
+    /// A new store and instance.
+    fn instance(&self, limits: Arc<Limits>, wasi: Wasi) -> Result<Live, Report> {
+        let mut state = State::new(self.room.with(limits.memory), &self.page, &self.console, wasi);
+        state.moved = self.moved;
         let mut store = Store::new(self.pre.module().engine(), state);
         store.limiter(|state| &mut state.meter);
-        if self.wasi {
-            store.set_hostcall_fuel(self.hostcall_fuel);
-        }
-        self.arm(&mut store, limits.fuel).map_err(Report::failed)?;
+        self.wind(&mut store, limits.fuel)?;
         let instance = match self.pre.instantiate(&mut store) {
             Ok(instance) => instance,
             Err(error) => return Err(init_failed(&store, &limits, &error)),
         };
-        let mut live = Live { store, instance, limits, last: None };
-        if let (Some(func), false) = (&self.initialize, target.start) {
-            live.call(func, &mut []).map_err(|error| init_failed(&live.store, &live.limits, &error))?;
+        let origin = self.resetter.as_ref().and_then(|resetter| resetter.origin(&mut store, instance));
+        Ok(Live { store, instance, limits, found: Vec::new(), origin })
+    }
+
+    /// Winds up all that a fresh instance may use up.
+    fn wind(&self, store: &mut Store<CoreState>, fuel: Option<u64>) -> Result<(), Report> {
+        if self.wasi {
+            store.set_hostcall_fuel(self.hostcall_fuel);
         }
-        Ok(live)
+        self.arm(store, fuel).map_err(Report::failed)
     }
 
     /// The limits of one task.

@@ -52,6 +52,7 @@ pub fn core(binary: &[u8]) -> Result<Description, Refusal> {
         functions: facts.exports.iter().map(|(name, index)| facts.function(name, *index)).collect(),
         memory_minimum: facts.memory_minimum,
         needs: facts.needs,
+        reset: None,
         imports: facts.imports,
     })
 }

@@ -17,6 +17,8 @@ pub mod engine;
 pub mod instance;
 mod net;
 pub mod preview1;
+pub mod reset;
+pub mod resettable;
 pub mod snapshot;
 pub mod state;
 pub mod threads;

@@ -23,13 +23,22 @@ pub struct State<W> {
     pub wasi: W,
     /// Flags that would have granted what this task asked for in vain.
     pub denied: Vec<&'static str>,
+    /// How much farther back the running code is than in the module as it was
+    /// given, in bytes.
+    pub moved: u64,
 }
 
 impl<W> State<W> {
     /// State of a new store that may hold what `room` says.
     #[must_use]
     pub fn new(room: Room, page: &Arc<Page>, console: &Arc<Console>, wasi: W) -> Self {
-        Self { meter: Meter::new(room, Arc::clone(page)), console: Arc::clone(console), wasi, denied: Vec::new() }
+        Self {
+            meter: Meter::new(room, Arc::clone(page)),
+            console: Arc::clone(console),
+            wasi,
+            denied: Vec::new(),
+            moved: 0,
+        }
     }
 
     /// Remembers that a grant of `flag` was missing.
@@ -136,6 +145,12 @@ impl Meter {
     #[must_use]
     pub fn peak(&self) -> u64 {
         self.peak
+    }
+
+    /// The sum now, in bytes.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total
     }
 
     /// The limit, in bytes.

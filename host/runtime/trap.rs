@@ -80,6 +80,9 @@ pub fn finish<W>(failure: Failure, state: &State<W>, phase: Phase) -> Failure {
             detail.phase = Some("init".to_owned());
         }
         detail.denied.extend(state.denied.iter().map(|&flag| flag.to_owned()));
+        for frame in &mut detail.frames {
+            frame.offset = frame.offset.map(|offset| offset.saturating_sub(state.moved));
+        }
     });
     if !state.denied.is_empty() {
         failure.message.push_str(&format!(" (it asked for what {} grants)", state.denied.join(" and ")));

@@ -99,7 +99,7 @@ impl CoreCall {
             Some(number) => slots[0] = number,
             None => self.arguments(task, slots)?,
         }
-        live.call_again(&self.func, slots).map_err(|error| live.failure(&error, Phase::Task))?;
+        live.call(&self.func, slots).map_err(|error| live.failure(&error, Phase::Task))?;
         self.write(slots, out)?;
         Ok(Form::Json)
     }

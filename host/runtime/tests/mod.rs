@@ -3,6 +3,7 @@
 mod abi;
 mod limits;
 mod modules;
+mod reset;
 mod spec;
 mod wasi;
 
@@ -66,7 +67,17 @@ pub fn load(wat: &str, task: TaskSpec) -> Result<Bench, Refusal> {
 }
 
 pub fn load_with_scratch(wat: &str, task: TaskSpec, scratch: Option<&Path>) -> Result<Bench, Refusal> {
-    let (description, artifact) = compile(wat.as_bytes(), &compile_setup(&task))?;
+    load_file(wat.as_bytes(), task, scratch, true)
+}
+
+/// The same for a guest whose instances are all made anew.
+pub fn load_anew(module: &[u8], task: TaskSpec) -> Result<Bench, Refusal> {
+    load_file(module, task, None, false)
+}
+
+pub fn load_file(module: &[u8], task: TaskSpec, scratch: Option<&Path>, reset: bool) -> Result<Bench, Refusal> {
+    let (mut description, artifact) = compile(module, &compile_setup(&task))?;
+    description.reset = description.reset.filter(|_| reset);
     let mut file = tempfile::tempfile().expect("a temporary file");
     file.write_all(&artifact).expect("writable");
     file.rewind().expect("seekable");
