@@ -26,7 +26,8 @@ const HOST_STACK: u64 = 2 * MIB;
 const INSTANCE_BYTES: usize = 64 << 20;
 /// Resident bytes kept per memory where the kernel can report dirty pages.
 const KEEP_WITH_SCAN: u64 = MIB;
-/// The same where it cannot and the whole range is cleared for every task.
+/// The same where it cannot, or its report would not be whole, and the range is
+/// cleared for every task.
 const KEEP_WITHOUT_SCAN: u64 = 128 * KIB;
 
 /// What an engine is for.
@@ -168,7 +169,7 @@ pub fn table_elements(needs: Needs) -> u64 {
 
 fn pooling(needs: Needs) -> PoolingAllocationConfig {
     let slots = |count: u32| count.saturating_add(2).max(MIN_SLOTS);
-    let scans = PoolingAllocationConfig::is_pagemap_scan_available();
+    let scans = PoolingAllocationConfig::is_pagemap_scan_available() && !may_swap();
     let keep = if scans { KEEP_WITH_SCAN } else { KEEP_WITHOUT_SCAN };
     let mut pool = PoolingAllocationConfig::new();
     pool.total_core_instances(slots(needs.instances));
@@ -194,6 +195,12 @@ fn pooling(needs: Needs) -> PoolingAllocationConfig {
     pool.table_keep_resident((keep / 8) as usize);
     pool.pagemap_scan(if scans { Enabled::Yes } else { Enabled::No });
     pool
+}
+
+/// Whether the system may move pages to a disk. The engine's scan passes over
+/// those that are there: the next instance would find what the last one left.
+fn may_swap() -> bool {
+    rustix::system::sysinfo().totalswap > 0
 }
 
 /// Stack that a thread needs to run guests with `stack` bytes of their own.
