@@ -42,19 +42,18 @@ pub struct Description {
     pub reset: Option<Reset>,
 }
 
-/// All that the state of an instance consists of, exported by the artifact
-/// under names of ours.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// All that the state of an instance consists of, which the artifact gives
+/// access to under names of ours.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reset {
-    /// There is a memory.
-    pub memory: bool,
-    /// Start and end of what is initialised in it, in bytes.
-    pub image: (u64, u64),
-    /// Globals that can be written to.
-    pub globals: u32,
-    /// How much farther back the artifact's code is than the module's own, in
+    /// Start and end of what is known to be initialised in each memory, in
     /// bytes.
-    pub moved: u64,
+    pub memories: Vec<(u64, u64)>,
+    /// Globals of a core module that can be written to.
+    pub globals: u32,
+    /// From where on the artifact's binary is how much farther back than the
+    /// module's own, in bytes.
+    pub moved: Vec<(u64, u64)>,
 }
 
 /// Core module or component.

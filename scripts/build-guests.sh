@@ -42,7 +42,7 @@ fingerprint() {
     {
         echo "$WPOOL_GUEST_TOOLCHAIN"
         ls "$PREFIX/languages" 2>/dev/null || true
-        find guest-examples wit scripts/build-guests.sh -type f \
+        find guest-examples wit scripts/build-guests.sh -type f -not -path '*/gallery/python/*' \
             \( -name '*.rs' -o -name '*.wit' -o -name 'Cargo.*' -o -name '*.sh' -o -name '*.py' -o -name '*.js' \) -print0 |
             LC_ALL=C sort -z | xargs -0 sha256sum
     } | sha256sum | cut -d ' ' -f 1

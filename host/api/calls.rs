@@ -15,7 +15,7 @@ use crate::api::results::{Results, reader};
 use crate::api::{Inner, Pool};
 use crate::pool::item::Item;
 use crate::pool::job::Terms;
-use crate::pool::{Chunksize, MapOptions, Outcomes, Room};
+use crate::pool::{Chunksize, FORESEEN, MapOptions, Outcomes, Room};
 
 /// Undelivered items of a map, whose values are wanted all at once: no bound
 /// of its own, for they are kept anyway.
@@ -411,7 +411,7 @@ impl Inner {
         T: Serialize + Send,
         I: Iterator<Item = T> + Send + 'static,
     {
-        let mut values = Vec::with_capacity(items.size_hint().0);
+        let mut values = Vec::with_capacity(items.size_hint().0.min(FORESEEN));
         let course = Course { ordered: true, take, streams: false };
         let (mut outcomes, callee) = self.stream(call, items, &course)?;
         let (mut failed, mut unread) = (None, None);
@@ -458,6 +458,7 @@ impl Inner {
         T: Serialize + Send,
         I: Iterator<Item = T> + Send + 'static,
     {
+        let empty = items.size_hint().1 == Some(0);
         let callee = self.functions.callee(call, take)?;
         let chunksize = call.chunks(self.defaults.chunksize.map_or(Chunksize::Auto, Chunksize::Fixed))?;
         let options = MapOptions { chunksize, window: Some(ALL), ..MapOptions::default() };
@@ -467,6 +468,10 @@ impl Inner {
         let job = self.start(&callee, items, options, terms)?.into_job();
         let shared = Arc::clone(self.engine.shared());
         let call = Call { job, done, shared, function: callee.name, arrived: OnceLock::new() };
+        if empty {
+            // Ready at once, as Python's; the thread that pulls has only to see it.
+            call.done.wait(None);
+        }
         Ok(AsyncResult::new(call, read_many))
     }
 }

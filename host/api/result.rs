@@ -60,7 +60,7 @@ impl Completion {
     }
 
     /// Waits for the end; false when `until` comes first.
-    fn wait(&self, until: Option<Instant>) -> bool {
+    pub(super) fn wait(&self, until: Option<Instant>) -> bool {
         let mut state = self.state();
         while !state.complete {
             let left = until.map(|until| until.saturating_duration_since(Instant::now()));

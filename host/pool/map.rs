@@ -10,6 +10,10 @@ use crate::pool::item::{Body, Item, Supply};
 use crate::pool::{MapOptions, Outcomes, Pool};
 use crate::wire::message::ItemForm;
 
+/// Values that a map makes room for before they come, however many its input
+/// promises.
+pub(crate) const FORESEEN: usize = 1 << 16;
+
 /// Why a map has no result.
 #[derive(Debug, thiserror::Error)]
 pub enum MapError {
@@ -80,7 +84,7 @@ impl Pool {
         I::IntoIter: Send + 'static,
     {
         let items = items.into_iter();
-        let mut results = Vec::with_capacity(items.size_hint().0);
+        let mut results = Vec::with_capacity(items.size_hint().0.min(FORESEEN));
         let typed = (0..).zip(items).map(|(index, value)| Typed { index, value });
         let outcomes = self.outcomes(typed, MapOptions { ordered: true, ..options });
         let mut outcomes = outcomes.map_err(|error: Error| MapError::Pool(error.to_string()))?;

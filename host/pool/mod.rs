@@ -51,6 +51,7 @@ use rustix::event::EventfdFlags;
 pub use iter::{JobHandle, Outcomes, TimedOut};
 pub use job::Observer;
 pub(crate) use lone::Room;
+pub(crate) use map::FORESEEN;
 pub use map::MapError;
 pub use options::{Chunksize, Listener, MapOptions, PoolOptions, Rest, Work};
 pub use stats::Stats;

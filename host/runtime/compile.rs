@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::describe::{Description, Shape};
+use crate::describe::{Description, Reset, Shape};
 use crate::runtime::componentize::componentize;
 use crate::runtime::engine::EngineSpec;
 use crate::runtime::resettable::resettable;
@@ -59,13 +59,8 @@ pub fn start_compiler_threads() -> Result<(), Refusal> {
 
 fn compile_core(binary: &[u8], setup: &CompileSetup) -> Result<(Description, Vec<u8>), Refusal> {
     validate(binary, setup.features, false)?;
-    let description = describe::core(binary)?;
-    let resettable = if setup.instrument { None } else { resettable(binary, setup.features) };
-    let (reset, shown) = match resettable {
-        Some((reset, exported)) => (Some(reset), exported.into()),
-        None => (None, shown(binary, setup, Shape::Core)?),
-    };
-    let description = sized(Description { reset, ..description })?;
+    let (shown, reset) = shown(binary, setup, Shape::Core)?;
+    let description = sized(Description { reset, ..describe::core(binary)? })?;
     let engine = EngineSpec::compile(setup, false).engine()?;
     let artifact = engine.precompile_module(&shown).map_err(uncompilable)?;
     Ok((description, artifact))
@@ -77,15 +72,25 @@ fn compile_component(
     componentized: bool,
 ) -> Result<(Description, Vec<u8>), Refusal> {
     validate(binary, setup.features, true)?;
-    let description = sized(describe_component::describe(binary)?)?;
+    let (shown, reset) = shown(binary, setup, Shape::Component)?;
+    let mut description = Description { componentized, reset, ..describe_component::describe(binary)? };
+    // Where the state can be reached, one core instance more does it.
+    description.needs.instances += u32::from(description.reset.is_some());
+    let description = sized(description)?;
     let engine = EngineSpec::compile(setup, true).engine()?;
-    let artifact = engine.precompile_component(&shown(binary, setup, Shape::Component)?).map_err(uncompilable)?;
-    Ok((Description { componentized, ..description }, artifact))
+    let artifact = engine.precompile_component(&shown).map_err(uncompilable)?;
+    Ok((description, artifact))
 }
 
 /// What is compiled: the module, or one that shows its state beside.
-fn shown<'b>(binary: &'b [u8], setup: &CompileSetup, shape: Shape) -> Result<Cow<'b, [u8]>, Refusal> {
-    if setup.instrument { snapshot::instrument(binary, shape).map(Cow::Owned) } else { Ok(Cow::Borrowed(binary)) }
+fn shown<'b>(binary: &'b [u8], setup: &CompileSetup, shape: Shape) -> Result<(Cow<'b, [u8]>, Option<Reset>), Refusal> {
+    if setup.instrument {
+        return Ok((snapshot::instrument(binary, shape)?.into(), None));
+    }
+    Ok(match resettable(binary, shape, setup.features) {
+        Some((reset, exported)) => (exported.into(), Some(reset)),
+        None => (binary.into(), None),
+    })
 }
 
 /// Refuses a description that is too large for the messages it travels in.

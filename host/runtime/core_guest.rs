@@ -50,8 +50,8 @@ pub struct CoreGuest {
     grants: Arc<Grants>,
     /// How a fresh instance is made of one that has run.
     resetter: Option<Resetter>,
-    /// Bytes that the artifact's code is farther back than the module's.
-    moved: u64,
+    /// By how much the artifact's code is farther back than the module's.
+    moved: Arc<[(u64, u64)]>,
     /// The instance for the next task: as the last one left it under `reuse`
     /// or the initializer did, else as it began.
     kept: Option<Live>,
@@ -146,7 +146,7 @@ impl CoreGuest {
         let initializer = initializer.map(|called| initializer_target(&module, task, called, &grants)).transpose()?;
         let initialize = signature(&module, "_initialize").filter(|found| found == "()->");
         let fresh = task.isolation == Isolation::Fresh && initializer.is_none();
-        let reset = setup.description.reset;
+        let reset = setup.description.reset.as_ref();
         let limits = &task.limits;
         let largest = limits.max_item.max(limits.max_result).saturating_add(HOSTCALL_SLACK);
         let mut guest = Self {
@@ -164,14 +164,14 @@ impl CoreGuest {
             page,
             grants,
             resetter: None,
-            moved: reset.map_or(0, |reset| reset.moved),
+            moved: reset.map_or_else(Arc::default, |reset| reset.moved.as_slice().into()),
             kept: None,
         };
         if let (Some(reset), true) = (reset, fresh) {
             // Here, so that what it takes is not taken from the tasks' memory.
             // Where there is no instance, the first task will say why.
             let live = guest.instance(Arc::clone(&guest.limits), Wasi::default()).ok();
-            guest.resetter = live.and_then(|mut live| Resetter::new(&module, &reset, &mut live.store, live.instance));
+            guest.resetter = live.and_then(|mut live| Resetter::new(&module, reset, &mut live.store, live.instance));
         }
         Ok(guest)
     }
@@ -220,6 +220,12 @@ impl CoreGuest {
         let (report, live) = self.run_function(target, None, args, &mut Vec::new());
         self.kept = live.filter(|_| report.result.is_ok());
         report
+    }
+
+    /// Whether there is an instance for the next task.
+    #[cfg(test)]
+    pub fn is_ready(&self) -> bool {
+        self.kept.is_some()
     }
 
     /// Whether the instance that the initializer made ready is gone.
@@ -355,7 +361,7 @@ impl CoreGuest {
     /// A new store and instance.
     fn instance(&self, limits: Arc<Limits>, wasi: Wasi) -> Result<Live, Report> {
         let mut state = State::new(self.room.with(limits.memory), &self.page, &self.console, wasi);
-        state.moved = self.moved;
+        state.moved = Arc::clone(&self.moved);
         let mut store = Store::new(self.pre.module().engine(), state);
         store.limiter(|state| &mut state.meter);
         self.wind(&mut store, limits.fuel)?;

@@ -176,6 +176,15 @@ impl Guest {
         self.wiped(report)
     }
 
+    /// Whether there is an instance for the next task.
+    #[cfg(test)]
+    pub fn is_ready(&self) -> bool {
+        match &self.kind {
+            GuestKind::Core(guest) => guest.is_ready(),
+            GuestKind::Component(guest) => guest.is_ready(),
+        }
+    }
+
     /// Whether the instance that the initializer made ready is gone: another
     /// one would not be as it was.
     #[must_use]

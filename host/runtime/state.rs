@@ -23,9 +23,9 @@ pub struct State<W> {
     pub wasi: W,
     /// Flags that would have granted what this task asked for in vain.
     pub denied: Vec<&'static str>,
-    /// How much farther back the running code is than in the module as it was
-    /// given, in bytes.
-    pub moved: u64,
+    /// From where on the running code is how much farther back than in the
+    /// module as it was given, in bytes.
+    pub moved: Arc<[(u64, u64)]>,
 }
 
 impl<W> State<W> {
@@ -37,7 +37,7 @@ impl<W> State<W> {
             console: Arc::clone(console),
             wasi,
             denied: Vec::new(),
-            moved: 0,
+            moved: Arc::default(),
         }
     }
 
@@ -46,6 +46,13 @@ impl<W> State<W> {
         if !self.denied.contains(&flag) {
             self.denied.push(flag);
         }
+    }
+
+    /// The position in the module as it was given.
+    #[must_use]
+    pub fn given(&self, offset: u64) -> u64 {
+        let moved = self.moved.iter().rev().find(|(from, _)| *from <= offset);
+        offset.saturating_sub(moved.map_or(0, |(_, by)| *by))
     }
 
     /// Starts the next task in a store that is kept, with `memory` bytes.

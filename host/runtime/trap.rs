@@ -81,7 +81,7 @@ pub fn finish<W>(failure: Failure, state: &State<W>, phase: Phase) -> Failure {
         }
         detail.denied.extend(state.denied.iter().map(|&flag| flag.to_owned()));
         for frame in &mut detail.frames {
-            frame.offset = frame.offset.map(|offset| offset.saturating_sub(state.moved));
+            frame.offset = frame.offset.map(|offset| state.given(offset));
         }
     });
     if !state.denied.is_empty() {

@@ -412,6 +412,7 @@ fn deaths_cost_their_item_whatever_the_page_says() {
             ("exit", "worker-crashed"),
             ("forbidden", "worker-crashed:sandbox-violation"),
             ("closed", "worker-crashed"),
+            ("half-sent", "worker-crashed"),
             ("half-closed", "worker-crashed"),
             ("idle-death", "worker-crashed"),
             ("hides-and-dies", "worker-crashed"),

@@ -73,7 +73,7 @@ fn steps(body: &[&str]) -> Vec<Step> {
 }
 
 /// Whether `actual` is what `pattern` allows; `[..]` is any text.
-fn line_fits(pattern: &str, actual: &str) -> bool {
+pub fn line_fits(pattern: &str, actual: &str) -> bool {
     let mut parts = pattern.split("[..]");
     let Some(mut rest) = parts.next().and_then(|first| actual.strip_prefix(first)) else { return false };
     let mut parts = parts.peekable();

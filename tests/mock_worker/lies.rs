@@ -147,6 +147,10 @@ impl Liar<'_> {
                 send(self.host, &done(head, b"\"a long value that is cut\"")[..HEADER + 20])?;
                 std::thread::sleep(EVER);
             }
+            "half-sent" => {
+                send(self.host, &done(head, b"\"a long value that is cut\"")[..HEADER + 20])?;
+                std::process::abort();
+            }
             "half-head" => {
                 send(self.host, &done(head, b"1")[..7])?;
                 std::thread::sleep(EVER);

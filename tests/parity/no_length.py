@@ -14,7 +14,6 @@ def add(a, b):
 if __name__ == "__main__":
     with Pool(2) as pool:
         nothing = pool.map_async(square, [])
-        nothing.wait(60)
         print(json.dumps({
             "map": pool.map(square, (n for n in range(20))),
             "imap": list(pool.imap(square, (n for n in range(20)))),

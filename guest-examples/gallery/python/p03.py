@@ -11,7 +11,7 @@ def sleep(ms):
 if __name__ == "__main__":
     with Pool(3) as pool:
         print("start")
-        for n in range(5):
-            pool.apply(sleep, (5,))
+        for n in range(10):
+            pool.apply(sleep, (5 + n * 37 % 11,))
             print(f"task {n} is done")
         print("end")

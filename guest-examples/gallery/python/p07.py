@@ -1,17 +1,22 @@
-"""P7: workers are replaced after two tasks each."""
+"""P7: every task greets as the initializer was told; workers are replaced after two tasks each."""
 import os
 from multiprocessing import Pool
 
 
-def square(n):
-    return n * n, os.getpid()
+def greet_with(*words):
+    global greeting, mark
+    greeting, mark = words
+
+
+def greet(name):
+    return f"{greeting} {name}{mark}", os.getpid()
 
 
 if __name__ == "__main__":
     workers = set()
-    with Pool(1, maxtasksperchild=2) as pool:
-        for n in range(6):
-            value, pid = pool.apply(square, (n,))
-            print(value)
+    with Pool(1, greet_with, ("good morning", "!"), maxtasksperchild=2) as pool:
+        for name in ("Ada", "Alan", "Barbara", "Edsger", "Grace", "Kurt"):
+            greeted, pid = pool.apply(greet, (name,))
+            print(greeted)
             workers.add(pid)
     print("at least three workers:", "yes" if len(workers) >= 3 else "no")

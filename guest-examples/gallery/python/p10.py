@@ -8,11 +8,20 @@ def download(page):
     return f"page {page}"
 
 
+def sleep(ms):
+    time.sleep(ms / 1000)
+
+
 if __name__ == "__main__":
     with Pool(4) as pool:
+        pool.map(sleep, [10] * 8, 1)
         for chunksize in (1, 2, 10):
-            pages = []
-            for page in pool.imap(download, range(40), chunksize):
+            began = time.monotonic()
+            pages, first = [], None
+            for page in pool.imap(download, range(200), chunksize):
                 pages.append(page)
-            in_order = pages == [f"page {n}" for n in range(40)]
+                first = first or time.monotonic() - began
+            in_order = pages == [f"page {n}" for n in range(200)]
+            took = time.monotonic() - began
             print(f"chunks of {chunksize}: {len(pages)} pages, in order:", "yes" if in_order else "no")
+            print(f"  the first after {first * 1000:.0f} ms, all after {took * 1000:.0f} ms")

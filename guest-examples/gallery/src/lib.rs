@@ -1,11 +1,36 @@
 //! A component with the functions that tutorials of `multiprocessing` call:
-//! they square, add, sleep, download and never end. `examples/gallery.rs` has
-//! the programs.
+//! they square, add, sleep, download and never end, count under a lock, and
+//! pass words through a queue. `examples/gallery` has the programs.
 
+use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
-wit_bindgen::generate!({ world: "gallery", path: "../../wit/examples" });
+wit_bindgen::generate!({
+    world: "wpool:gallery/gallery",
+    path: ["../../wit/pool", "wit"],
+    generate_all,
+});
+
+use wpool::pool::counter::Counter;
+use wpool::pool::lock::Lock;
+use wpool::pool::queue::Queue;
+
+/// What initializers leave to tasks: Python's globals.
+struct Globals {
+    greeting: String,
+    mark: String,
+    lock: String,
+    counter: String,
+}
+
+static GLOBALS: Mutex<Globals> =
+    Mutex::new(Globals { greeting: String::new(), mark: String::new(), lock: String::new(), counter: String::new() });
+
+/// Reads or changes the globals, which nothing can have left poisoned.
+fn globals<T>(with: impl FnOnce(&mut Globals) -> T) -> T {
+    with(&mut GLOBALS.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+}
 
 struct Gallery;
 
@@ -32,8 +57,15 @@ impl Guest for Gallery {
         format!("page {page}")
     }
 
+    fn greet_with(greeting: String, mark: String) {
+        globals(|globals| (globals.greeting, globals.mark) = (greeting, mark));
+    }
+
     fn greet(name: String) -> String {
-        format!("hello {name}")
+        globals(|Globals { greeting, mark, .. }| {
+            let greeting = if greeting.is_empty() { "hello" } else { greeting };
+            format!("{greeting} {name}{mark}")
+        })
     }
 
     fn half(n: u32) -> Result<u32, String> {
@@ -44,6 +76,45 @@ impl Guest for Gallery {
         loop {
             std::hint::spin_loop();
         }
+    }
+
+    fn use_lock(lock: String, counter: String) {
+        globals(|globals| (globals.lock, globals.counter) = (lock, counter));
+    }
+
+    fn count(times: u32) {
+        let (lock, hits) = globals(|globals| (Lock::new(&globals.lock), Counter::new(&globals.counter)));
+        for _ in 0..times {
+            lock.acquire(None);
+            hits.set(hits.get() + 1);
+            lock.release();
+        }
+    }
+
+    fn hold() {
+        let lock = globals(|globals| Lock::new(&globals.lock));
+        lock.acquire(None);
+        Self::spin();
+    }
+
+    fn write(queue: String, words: Vec<String>) {
+        let queue = Queue::new(&queue);
+        for word in words {
+            queue.put(word.as_bytes(), None);
+        }
+    }
+
+    fn read(queue: String) -> Vec<String> {
+        let queue = Queue::new(&queue);
+        (0..queue.size())
+            .filter_map(|_| queue.get(None))
+            .map(|word| String::from_utf8_lossy(&word).into_owned())
+            .collect()
+    }
+
+    fn sleep_into(queue: String, index: u32, ms: u64) {
+        Self::sleep(ms);
+        Queue::new(&queue).put(format!("[{index},{ms}]").as_bytes(), None);
     }
 }
 

@@ -6,12 +6,18 @@ use wasm_smith::{Config, Module as Random};
 use super::{Bench, command, compile_setup, core, load_anew, load_file, must_load, spec};
 use crate::limits::Tighter;
 use crate::outcome::Kind;
+use crate::runtime::reset::Pages;
 use crate::runtime::{TaskInput, compile};
 use crate::wire::message::{Abi, ItemForm, Spread, Target, TaskSpec};
 
 /// Whether instances of a module are put back.
 fn is_reset(wat: &str, task: &TaskSpec) -> bool {
     compile(wat.as_bytes(), &compile_setup(task)).expect("compiles").0.reset.is_some()
+}
+
+/// Whether this system tells which pages were written to.
+fn scans() -> bool {
+    Pages::open().is_some()
 }
 
 /// Everything that such a module can change: globals of each type, initial
@@ -59,6 +65,112 @@ fn what_a_task_changed_is_gone_for_the_next() {
             "\"no number\"" => assert_eq!(bench.kind(item), Kind::BadInput),
             item => assert_eq!(bench.value(item), found, "item {item}"),
         }
+        assert_eq!(bench.guest.is_ready(), item != "3" && item != "5" && scans(), "after {item}");
+    }
+}
+
+/// Two core instances with a memory and a global each; one has a start
+/// function.
+const COMPONENT: &str = r#"(component
+    (core module $first
+      (memory (export "memory") 2 9)
+      (data (i32.const 100) "image")
+      (global $g (mut i32) (i32.const 5))
+      (func $start (i32.store (i32.const 90000) (i32.const 9)) (global.set $g (i32.const 6)))
+      (start $start)
+      (func (export "found") (param $item i32) (result i32)
+        (local $sum i32)
+        (local.set $sum (i32.add (global.get $g) (i32.load (i32.const 100))))
+        (local.set $sum (i32.add (local.get $sum) (i32.load (i32.const 90000))))
+        (local.set $sum (i32.add (local.get $sum) (i32.load (i32.const 50000))))
+        (local.set $sum (i32.add (local.get $sum) (i32.load (i32.const 0))))
+        (local.set $sum (i32.add (local.get $sum) (memory.size)))
+        (global.set $g (local.get $item))
+        (i32.store (i32.const 0) (i32.const 1))
+        (i32.store (i32.const 100) (i32.const 1))
+        (i32.store (i32.const 90000) (i32.const 1))
+        (i32.store (i32.const 50000) (i32.const 1))
+        (if (i32.eq (local.get $item) (i32.const 3)) (then (drop (memory.grow (i32.const 1)))))
+        (if (i32.eq (local.get $item) (i32.const 5)) (then unreachable))
+        (local.get $sum)))
+    (core module $second
+      (memory 1)
+      (global $g (mut i64) (i64.const 7))
+      (global $h (mut f64) (f64.const 8))
+      (func (export "found") (param $item i32) (result i32)
+        (local $sum i32)
+        (local.set $sum (i32.add (i32.wrap_i64 (global.get $g)) (i32.load (i32.const 65532))))
+        (local.set $sum (i32.add (local.get $sum) (i32.trunc_f64_s (global.get $h))))
+        (global.set $g (i64.const 77))
+        (global.set $h (f64.const 88))
+        (i32.store (i32.const 65532) (i32.const 1))
+        (local.get $sum)))
+    (core instance $one (instantiate $first))
+    (core instance $two (instantiate $second))
+    (core instance $three (instantiate $second))
+    (func (export "one") (param "item" s32) (result s32) (canon lift (core func $one "found")))
+    (func (export "two") (param "item" s32) (result s32) (canon lift (core func $two "found")))
+    (func (export "three") (param "item" s32) (result s32) (canon lift (core func $three "found"))))"#;
+
+fn component() -> TaskSpec {
+    let target = |name: &str| Target { abi: Abi::Component, interface: None, name: name.to_owned(), spread: None };
+    TaskSpec { targets: vec![target("one"), target("two"), target("three")], ..spec(Abi::Component, "") }
+}
+
+#[test]
+fn what_a_task_of_a_component_changed_is_gone_for_the_next() {
+    assert!(is_reset(COMPONENT, &component()));
+    let mut task = component();
+    task.limits.fuel = Some(10_000);
+    let mut reset = load_file(COMPONENT.as_bytes(), task.clone(), None, true).expect("loads");
+    let mut anew = load_anew(COMPONENT.as_bytes(), task).expect("loads");
+    for (function, item) in [(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (0, 3), (0, 4), (2, 4), (0, 5), (0, 6), (1, 6)] {
+        let run = |bench: &mut Bench| {
+            let mut out = Vec::new();
+            let report = bench.guest.run(&called(function, item.to_string().as_bytes()), &mut out);
+            let failure = report.result.map_err(|failure| failure.message).err();
+            (String::from_utf8_lossy(&out).into_owned(), failure, report.fuel, report.peak_memory)
+        };
+        let told = run(&mut reset);
+        assert_eq!(told, run(&mut anew), "function {function} of {item}");
+        assert_eq!(reset.guest.is_ready(), item != 3 && item != 5 && scans(), "after {item}: {told:?}");
+    }
+}
+
+/// A task that gives `item` to a function.
+fn called(function: u16, item: &[u8]) -> TaskInput<'_> {
+    let tighter = Tighter::default();
+    TaskInput { function, index: 0, attempt: 1, item, form: ItemForm::Json, path: None, tighter }
+}
+
+#[test]
+fn components_whose_state_is_not_all_known_are_made_anew() {
+    let unknown = [
+        ("handles of its own", "(type $r (resource (rep i32))) (core func (canon resource.new $r))"),
+        (
+            "a nested component with instances",
+            "(component $c (core module $m (memory 1)) (core instance (instantiate $m)))",
+        ),
+        (
+            "a table that is written to",
+            "(core module (table 1 funcref) (func (table.set (i32.const 0) (ref.null func))))",
+        ),
+        ("shared objects", r#"(import "wpool:pool/log@0.1.0" (instance))"#),
+        (
+            "a name of ours",
+            r#"(core module $m (func (export "f")))
+            (core instance $i (instantiate $m))
+            (func (export "wpool-state-save") (canon lift (core func $i "f")))"#,
+        ),
+    ];
+    for (what, text) in unknown {
+        let wat = format!(
+            r#"(component {text}
+                (core module $task (func (export "run") (param i32) (result i32) (local.get 0)))
+                (core instance $own (instantiate $task))
+                (func (export "run") (param "item" s32) (result s32) (canon lift (core func $own "run"))))"#
+        );
+        assert!(!is_reset(&wat, &spec(Abi::Component, "run")), "{what}");
     }
 }
 
@@ -152,13 +264,32 @@ fn a_trap_is_where_it_is_in_the_module_as_it_was_given() {
 }
 
 #[test]
+fn a_trap_is_where_it_is_in_the_component_as_it_was_given() {
+    let wat = r#"(component
+        (core module $one (memory 1) (global (mut i32) (i32.const 0))
+          (func (export "f") (param i32) (drop (i32.const 1111)) unreachable))
+        (core module $two (memory 1) (global (mut i32) (i32.const 0))
+          (func (export "f") (param i32) (drop (i32.const 1112)) unreachable))
+        (core instance $i (instantiate $one))
+        (core instance $j (instantiate $two))
+        (func (export "one") (param "item" s32) (canon lift (core func $i "f")))
+        (func (export "two") (param "item" s32) (canon lift (core func $j "f"))))"#;
+    let binary = wat::parse_str(wat).expect("a component");
+    for (name, constant) in [("one", 0xd7), ("two", 0xd8)] {
+        let task = spec(Abi::Component, name);
+        assert!(is_reset(wat, &task));
+        let body = [0x41, constant, 0x08, 0x1a, 0];
+        let at = binary.windows(body.len()).position(|bytes| bytes == body).expect("the body") as u64 + 4;
+        assert_eq!(must_load(wat, task).failure("1").detail.frames[0].offset, Some(at), "{name}");
+    }
+}
+
+#[test]
 fn less_memory_than_an_instance_has_is_refused_as_for_a_new_one() {
     let wat = r#"(module (memory 4) (func (export "run") (param i32) (result i32) (local.get 0)))"#;
     let mut bench = must_load(wat, core("run"));
     let mut with = |memory: Option<u64>| {
-        let tighter = Tighter { memory, ..Tighter::default() };
-        let task =
-            TaskInput { function: 0, index: 0, attempt: 1, item: b"1", form: ItemForm::Json, path: None, tighter };
+        let task = TaskInput { tighter: Tighter { memory, ..Tighter::default() }, ..called(0, b"1") };
         bench.guest.run(&task, &mut Vec::new()).result.map_err(|failure| failure.kind)
     };
     assert!(with(None).is_ok());
@@ -211,15 +342,7 @@ fn told(bench: &mut Bench, arguments: &[String]) -> Vec<String> {
     let calls = (0..3 * arguments.len()).map(|call| (call * 7 + call / 3) % arguments.len());
     let told = calls.map(|function| {
         let mut out = Vec::new();
-        let task = TaskInput {
-            function: u16::try_from(function).expect("few"),
-            index: 0,
-            attempt: 1,
-            item: arguments[function].as_bytes(),
-            form: ItemForm::Json,
-            path: None,
-            tighter: Tighter::default(),
-        };
+        let task = called(u16::try_from(function).expect("few"), arguments[function].as_bytes());
         let report = bench.guest.run(&task, &mut out);
         let failure = report.result.map_err(|failure| (failure.kind, failure.detail.trap)).err();
         format!("{} {failure:?} {}", String::from_utf8_lossy(&out), report.peak_memory)

@@ -17,6 +17,8 @@ const SAME: [Row; 20] = [
             "the_command_refuses_the_same_sizes",
             "p19_the_default_size_is_what_this_process_may_use",
             "the_default_size_is_the_machines_processors_where_memory_does",
+            "the_smallest_limit_up_the_tree_counts_in_version_two",
+            "memory_decides_the_workers_and_says_so",
         ],
     ),
     Row(
@@ -35,13 +37,21 @@ const SAME: [Row; 20] = [
         "chunk size of `imap`",
         "1; below 1 `ValueError`",
         "the same, `CallError::Usage`",
-        &["chunks_are_cut_by_pythons_formula", "sizes_under_one_are_errors"],
+        &[
+            "chunks_are_cut_by_pythons_formula",
+            "sizes_under_one_are_errors",
+            "an_endless_input_is_pulled_as_far_as_the_window_and_dropping_ends_all",
+        ],
     ),
     Row(
         "input without a length",
         "`map` lists it first, `imap` pulls as it goes",
         "the same results; all are pulled as they are needed",
-        &["inputs_without_a_length_and_empty_ones_are_pythons"],
+        &[
+            "inputs_without_a_length_and_empty_ones_are_pythons",
+            "a_map_begins_before_its_input_has_ended",
+            "an_endless_input_is_pulled_no_further_than_the_window",
+        ],
     ),
     Row(
         "order",
@@ -108,13 +118,14 @@ const SAME: [Row; 20] = [
     ),
     Row(
         "life of a pool",
-        "`close` finishes, `terminate` ends, `join` before either and calls after either are `ValueError`",
-        "the same, `CallError::Running` and `CallError::Closed`",
+        "`close` finishes, `terminate` and the end of `with` end, `join` before either and calls after are `ValueError`",
+        "the same, `CallError::Running` and `CallError::Closed`; `with` is a scope",
         &[
             "a_pool_is_closed_terminated_and_joined_as_pythons",
             "after_close_nothing_is_taken_and_what_was_begun_ends",
             "join_waits_for_all_and_only_after_close",
             "terminate_ends_at_once_and_what_is_pending_is_cancelled",
+            "what_is_pending_when_the_pool_ends_is_cancelled",
         ],
     ),
     Row(
@@ -181,10 +192,10 @@ const BETTER: [Row; 14] = [
         &["a_task_that_exits_costs_its_item_and_the_map_ends"],
     ),
     Row(
-        "a worker is killed with the queue's lock",
+        "a worker is killed with the queue's lock, or halfway through a result",
         "the next `map` hangs",
         "workers share no queue and no lock: it goes on",
-        &["workers_killed_while_idle_leave_nothing_locked"],
+        &["workers_killed_while_idle_leave_nothing_locked", "deaths_cost_their_item_whatever_the_page_says"],
     ),
     Row(
         "one bad item in a chunk",

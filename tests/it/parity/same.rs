@@ -175,7 +175,6 @@ fn inputs_without_a_length_and_empty_ones_are_pythons() {
             values
         };
         let nothing = pool.map_async::<u64, _>("square", none()).expect("call");
-        nothing.wait(LONG);
         json!({
             "map": pool.map::<u64, _>("square", some(20)).expect("squares"),
             "imap": collected(pool.imap("square", some(20))),

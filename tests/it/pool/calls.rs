@@ -25,9 +25,11 @@ fn an_empty_map_is_an_empty_list_at_once() {
     let pool = pool(1);
     let none: Vec<u64> = pool.map("square", Vec::<u64>::new()).expect("nothing");
     assert!(none.is_empty());
-    let later = pool.map_async::<u64, _>("square", Vec::<u64>::new()).expect("call");
-    assert!(later.wait(super::LONG) && later.successful() == Some(true));
-    assert!(later.get().expect("nothing").is_empty());
+    for _ in 0..100 {
+        let later = pool.map_async::<u64, _>("square", Vec::<u64>::new()).expect("call");
+        assert!(later.ready() && later.successful() == Some(true));
+        assert!(later.get().expect("nothing").is_empty());
+    }
 }
 
 #[test]
@@ -277,7 +279,7 @@ fn workers_are_replaced_after_items_not_chunks() {
     let pool = builder(TASKS).processes(1).max_tasks_per_child(1).build().expect("pool");
     let call = CallOptions::new("square").chunksize(6);
     assert_eq!(pool.map::<u64, _>(call, 0..12_u64).expect("squares").len(), 12);
-    assert!(pool.stats().workers_started >= 12, "{:?}", pool.stats());
+    assert_eq!(pool.stats().workers_started, 12, "{:?}", pool.stats());
 }
 
 #[test]

@@ -86,6 +86,18 @@ fn terminate_does_not_wait_for_an_input_that_blocks() {
 }
 
 #[test]
+fn a_map_of_an_endless_input_ends_with_the_pool() {
+    let pool = pool(2);
+    let ended = std::thread::scope(|scope| {
+        let map = scope.spawn(|| pool.map::<u64, _>("spin", std::iter::repeat(7)));
+        soon("it runs", || map.is_finished() || pool.stats().pending > 0);
+        pool.terminate();
+        map.join().expect("it makes no room for all that may come")
+    });
+    assert_eq!(ended.expect_err("cancelled").kind(), Some(Kind::Cancelled));
+}
+
+#[test]
 fn every_item_of_a_terminated_stream_ends_in_one_outcome() {
     let pool = pool(2);
     let kinds = |outcomes: wpool::Outcomes| -> Vec<(u64, Kind)> {

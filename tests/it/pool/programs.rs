@@ -5,6 +5,7 @@ use std::collections::HashSet;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use wpool::{AsyncResult, CallError, CallOptions, Kind, Pool, cpu_count};
 
 use super::{LONG, TASKS, builder, fixture, is_alive, pool, warm};
@@ -170,6 +171,15 @@ fn p19_the_default_size_is_what_this_process_may_use() {
     assert!((1..=cpu_count()).contains(&pool.processes()));
     let allowed = std::thread::available_parallelism().expect("a number").get();
     assert!(cpu_count() <= allowed.max(1), "affinity and quota are honoured");
+    // Affinity is a thread's.
+    let confined = std::thread::spawn(|| {
+        let mut one = CpuSet::new();
+        let all = sched_getaffinity(None).expect("affinity");
+        one.set((0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu)).expect("a processor"));
+        sched_setaffinity(None, &one).expect("confined");
+        (cpu_count(), builder(TASKS).build().expect("pool").processes())
+    });
+    assert_eq!(confined.join().expect("thread"), (1, 1));
 }
 
 #[test]

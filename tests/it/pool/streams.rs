@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use wpool::{CallError, CallOptions, Kind, Results};
@@ -62,6 +63,20 @@ fn a_late_value_is_a_timeout_and_the_iterator_can_be_used_on() {
     assert_eq!(naps.next_timeout(LONG).expect("a second").expect("nap"), 300);
     assert_eq!(naps.next().expect("a third").expect("nap"), 1);
     assert!(naps.next_timeout(LONG).is_none() && naps.next().is_none() && naps.next().is_none(), "fused");
+}
+
+#[test]
+fn a_map_begins_before_its_input_has_ended() {
+    let pool = pool(2);
+    let (more, input) = sync_channel(1);
+    let squares = pool.map_async::<u64, _>("square", input).expect("call");
+    for n in 1..=3_u64 {
+        more.send(n).expect("it is read");
+        soon("each is run as it comes", || pool.stats().tasks == n);
+        assert!(!squares.ready());
+    }
+    drop(more);
+    assert_eq!(squares.get_timeout(LONG).expect("squares"), [1, 4, 9]);
 }
 
 #[test]

@@ -69,6 +69,12 @@ impl State<Wasi> {
         self.wasi.made.as_ref().is_some_and(|made| !made.table.is_empty())
     }
 
+    /// Whether the guest has asked for anything of WASI.
+    #[must_use]
+    pub fn has_asked(&self) -> bool {
+        self.wasi.made.is_some()
+    }
+
     /// The context; one that grants nothing where there is no recipe.
     fn made(&mut self) -> &mut Made {
         self.wasi.made.get_or_insert_with(|| {

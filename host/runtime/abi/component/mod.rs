@@ -1,7 +1,5 @@
-//! Components: loaded once, then one store and instance per task, or one that
-//! is kept from task to task.
-
-#![expect(unsafe_code, reason = "only the engine itself can map an artifact that the cache vouches for")]
+//! Components: loaded once, then a fresh instance per task, be it made anew or
+//! put back into the state it began in, or one that is kept as it is.
 
 mod blob;
 mod call;
@@ -9,44 +7,40 @@ mod files;
 mod flat;
 mod keyvalue;
 mod link;
+mod load;
 mod objects;
+mod reset;
 mod sockets;
 #[cfg(test)]
 mod tests;
 mod val;
 
-use std::collections::HashMap;
 use std::fs::File;
-use std::io::{Read, Seek};
-use std::os::fd::AsRawFd;
 use std::sync::Arc;
 
-use wasmtime::component::{Component, ComponentExportIndex, Instance, InstancePre};
+use wasmtime::component::{ComponentExportIndex, Instance, InstancePre};
 use wasmtime::{Engine, Store, Trap, WasmBacktrace};
 
-use crate::describe::Function;
 use crate::limits::{Isolation, Limits, MIB};
 use crate::outcome::{Failure, Form, Kind};
 use crate::runtime::abi::command::CommandCall;
 use crate::runtime::abi::component::call::FunctionCall;
 use crate::runtime::abi::component::link::{ComponentState, Wasi};
+use crate::runtime::abi::component::reset::{FOREVER, Origin, Resetter};
 use crate::runtime::abi::payload::bad_output;
 use crate::runtime::console::Console;
-use crate::runtime::describe_component::is_run;
 use crate::runtime::engine::refused;
-use crate::runtime::instance::{Report, TaskInput, stale_or_refused};
+use crate::runtime::instance::{Report, TaskInput};
 use crate::runtime::snapshot;
 use crate::runtime::state::{Room, State};
 use crate::runtime::threads;
 use crate::runtime::trap::{self, HostStop, Phase};
 use crate::runtime::wasi::{Grants, Recipe};
-use crate::wire::message::{Abi, Initializer, Refusal, RunSetup, Target};
+use crate::wire::message::{Refusal, RunSetup};
 use crate::wire::page::Page;
 
 /// What a host call may move beyond an item or a result, in bytes.
 const HOSTCALL_SLACK: u64 = MIB;
-/// Steps of the ticker that never pass.
-const FOREVER: u64 = 1 << 40;
 /// Most resources that a component and its host share at once.
 const MAX_COMPONENT_HANDLES: usize = 1024;
 
@@ -65,6 +59,12 @@ pub struct ComponentGuest {
     page: Arc<Page>,
     console: Arc<Console>,
     grants: Arc<Grants>,
+    /// How a fresh instance is made of one that has run.
+    resetter: Option<Resetter>,
+    /// By how much the artifact's code is farther back than the component's.
+    moved: Arc<[(u64, u64)]>,
+    /// The instance for the next task: as the last one left it under `reuse`
+    /// or the initializer did, else as it began.
     kept: Option<Live>,
 }
 
@@ -80,6 +80,8 @@ pub struct Live {
     /// The instance in it.
     pub instance: Instance,
     limits: Arc<Limits>,
+    /// The state in which it began, where it can be put back.
+    origin: Option<Origin>,
 }
 
 impl Live {
@@ -136,7 +138,7 @@ impl ComponentGuest {
         page: Arc<Page>,
         grants: Arc<Grants>,
     ) -> Result<Self, Refusal> {
-        let component = open(engine, artifact)?;
+        let component = load::open(engine, artifact)?;
         let image = component.initialize_copy_on_write_image();
         image.map_err(|error| refused("cannot prepare the component's memory", &error))?;
         let task = &setup.task;
@@ -144,12 +146,15 @@ impl ComponentGuest {
         let pre = linker.instantiate_pre(&component).map_err(link::unlinkable)?;
         let known =
             setup.description.functions.iter().map(|known| ((known.interface.as_deref(), known.name.as_str()), known));
-        let known: Known<'_> = known.collect();
-        let targets = task.targets.iter().map(|target| find(&component, target, &known, setup, &grants));
+        let known: load::Known<'_> = known.collect();
+        let targets = task.targets.iter().map(|target| load::find(&component, target, &known, setup, &grants));
         let targets = targets.collect::<Result<_, _>>()?;
         let reuse = task.isolation == Isolation::Reuse;
         let initializer = task.initializer.as_ref().filter(|_| task.initialises());
-        let initializer = initializer.map(|called| initializer_call(&component, called, &known, setup)).transpose()?;
+        let initializer =
+            initializer.map(|called| load::initializer_call(&component, called, &known, setup)).transpose()?;
+        let fresh = task.isolation == Isolation::Fresh && initializer.is_none();
+        let reset = setup.description.reset.as_ref();
         let limits = &task.limits;
         let largest = limits.max_item.max(limits.max_result).saturating_add(HOSTCALL_SLACK);
         Ok(Self {
@@ -165,6 +170,8 @@ impl ComponentGuest {
             console: Arc::new(Console::new(Arc::clone(&page), limits.max_result)),
             page,
             grants,
+            resetter: reset.filter(|_| fresh).and_then(|reset| Resetter::new(&component, reset)),
+            moved: reset.map_or_else(Arc::default, |reset| reset.moved.as_slice().into()),
             kept: None,
         })
     }
@@ -192,10 +199,9 @@ impl ComponentGuest {
             Some(Call::Function(call)) => {
                 let kept = self.kept.take();
                 let (report, live) = self.run_function(call, kept, task, out);
-                if self.reuse {
-                    let keeps = |failure: &Failure| matches!(failure.kind, Kind::Error | Kind::BadInput);
-                    self.kept = live.filter(|_| report.result.as_ref().map_or_else(keeps, |_| true));
-                }
+                let keeps = |failure: &Failure| matches!(failure.kind, Kind::Error | Kind::BadInput);
+                let live = live.filter(|_| report.result.as_ref().map_or_else(keeps, |_| true));
+                self.kept = if self.reuse { live } else { live.and_then(|live| self.restored(live)) };
                 report
             }
         };
@@ -214,6 +220,12 @@ impl ComponentGuest {
         let (report, live) = self.run_function(call, None, args, &mut Vec::new());
         self.kept = live.filter(|_| report.result.is_ok());
         report
+    }
+
+    /// Whether there is an instance for the next task.
+    #[cfg(test)]
+    pub fn is_ready(&self) -> bool {
+        self.kept.is_some()
     }
 
     /// Whether the instance that the initializer made ready is gone.
@@ -252,6 +264,7 @@ impl ComponentGuest {
     ) -> (Report, Option<Live>) {
         self.console.begin();
         let live = match kept {
+            Some(live) if live.origin.is_some() => self.again(live, task),
             Some(mut live) => {
                 live.limits = self.limits_of(task);
                 let state = live.store.data_mut();
@@ -293,31 +306,75 @@ impl ComponentGuest {
         report(&live.store, &live.limits, result, call.captures())
     }
 
+    /// An instance that has run, as it was before.
+    fn restored(&self, mut live: Live) -> Option<Live> {
+        let (resetter, origin) = (self.resetter.as_ref()?, live.origin.as_ref()?);
+        resetter.restore(&mut live.store, origin).then_some(live)
+    }
+
+    /// An instance that was restored, for a task.
+    fn again(&self, live: Live, task: &TaskInput<'_>) -> Result<Live, Report> {
+        let limits = self.limits_of(task);
+        let spent = live.origin.as_ref().map_or(0, |origin| origin.spent);
+        if live.store.data().meter.total() > limits.memory || limits.fuel.is_some_and(|fuel| fuel < spent) {
+            // A new one says why.
+            return self.fresh(&[], task);
+        }
+        let fuel = limits.fuel.map(|fuel| fuel - spent);
+        let mut live = Live { limits, ..live };
+        let state = live.store.data_mut();
+        state.restart(live.limits.memory);
+        state.wasi = self.context(&[], task);
+        self.wind(&mut live.store, fuel).map(|()| live)
+    }
+
+    /// WASI of a task that begins.
+    fn context(&self, args: &[String], task: &TaskInput<'_>) -> Wasi {
+        if !self.wasi {
+            return Wasi::default();
+        }
+        let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index: task.index };
+        Wasi::new(recipe, self.limits.max_write)
+    }
+
     /// A new store and instance.
     fn fresh(&self, args: &[String], task: &TaskInput<'_>) -> Result<Live, Report> {
         let limits = self.limits_of(task);
-        let wasi = if self.wasi {
-            let recipe = Recipe { grants: Arc::clone(&self.grants), args: args.to_vec(), index: task.index };
-            Wasi::new(recipe, self.limits.max_write)
-        } else {
-            Wasi::default()
-        };
-        let state = State::new(self.room.with(limits.memory), &self.page, &self.console, wasi);
+        let wasi = self.context(args, task);
+        let mut state = State::new(self.room.with(limits.memory), &self.page, &self.console, wasi);
+        state.moved = Arc::clone(&self.moved);
         let mut store = Store::new(self.pre.engine(), state);
         store.limiter(|state| &mut state.meter);
-        store.set_hostcall_fuel(self.hostcall_fuel);
         store.set_max_component_handles(MAX_COMPONENT_HANDLES);
-        self.arm(&mut store, limits.fuel).map_err(Report::failed)?;
+        self.wind(&mut store, limits.fuel)?;
         self.page.set_initialising(true);
         let instance = self.pre.instantiate(&mut store);
         self.page.set_initialising(false);
-        match instance {
-            Ok(instance) => Ok(Live { store, instance, limits }),
+        let instance = match instance {
+            Ok(instance) => instance,
             Err(error) => {
                 let failure = trap::failure(&error, store.data(), &limits, Phase::Init);
-                Err(report(&store, &limits, Err(failure), false))
+                return Err(report(&store, &limits, Err(failure), false));
             }
+        };
+        let mut live = Live { store, instance, limits, origin: None };
+        if let Some(resetter) = &self.resetter {
+            let left = live.store.get_fuel().ok();
+            let spent = live.limits.fuel.zip(left).map_or(0, |(given, left)| given.saturating_sub(left));
+            match resetter.origin(&mut live.store, instance, spent) {
+                Ok(origin) => live.origin = origin,
+                // It cannot be called any more.
+                Err(_) => return self.fresh(args, task),
+            }
+            self.wind(&mut live.store, left)?;
         }
+        Ok(live)
+    }
+
+    /// Winds up all that a fresh instance may use up.
+    fn wind(&self, store: &mut Store<ComponentState>, fuel: Option<u64>) -> Result<(), Report> {
+        store.set_hostcall_fuel(self.hostcall_fuel);
+        self.arm(store, fuel).map_err(Report::failed)
     }
 
     /// The limits of one task.
@@ -348,22 +405,6 @@ fn report(
     Report { result, fuel, peak_memory: store.data().meter.peak(), stdout_is_result }
 }
 
-/// The initializer, if its arguments fit.
-fn initializer_call(
-    component: &Component,
-    called: &Initializer,
-    known: &Known<'_>,
-    setup: &RunSetup,
-) -> Result<FunctionCall, Refusal> {
-    if called.target.abi != Abi::Component {
-        return Err(Refusal::module(format!("{:?} is no function of a component", called.target.name)));
-    }
-    let setup = RunSetup { task: called.spec(&setup.task), ..setup.clone() };
-    let call = function(component, &called.target, known, &setup)?;
-    call.check(called.args.as_bytes()).map_err(|failure| called.misfit(&failure))?;
-    Ok(call)
-}
-
 /// Runs a program to its end; `run` gives an error for exit code 1.
 fn run_program(live: &mut Live, export: ComponentExportIndex) -> Result<(), Failure> {
     let func = live.instance.get_typed_func::<(), (Result<(), ()>,)>(&mut live.store, &export);
@@ -376,73 +417,4 @@ fn run_program(live: &mut Live, export: ComponentExportIndex) -> Result<(), Fail
         Err(error) if trap::exit_code(&error) == Some(0) => Ok(()),
         Err(error) => Err(live.failure(&error)),
     }
-}
-
-/// Maps an artifact; or copies it, where the worker sees no `/proc` or the
-/// file system forbids to execute.
-fn open(engine: &Engine, mut artifact: File) -> Result<Component, Refusal> {
-    let path = format!("/proc/self/fd/{}", artifact.as_raw_fd());
-    // SAFETY: artifacts come from our own compile worker through the host's
-    // private, authenticated cache, and the file is never written again. There
-    // is no safe way to load compiled code.
-    let mapped = unsafe { Component::deserialize_file(engine, path) };
-    mapped.or_else(|_| {
-        let mut bytes = Vec::new();
-        let read = artifact.rewind().and_then(|()| artifact.read_to_end(&mut bytes));
-        read.map_err(|error| Refusal::denied("cannot read the artifact", &error))?;
-        // SAFETY: as above.
-        unsafe { Component::deserialize(engine, bytes) }.map_err(|error| stale_or_refused(&error))
-    })
-}
-
-/// Described functions by interface and name.
-type Known<'a> = HashMap<(Option<&'a str>, &'a str), &'a Function>;
-
-fn find(
-    component: &Component,
-    target: &Target,
-    known: &Known<'_>,
-    setup: &RunSetup,
-    grants: &Grants,
-) -> Result<Call, Refusal> {
-    match target.abi {
-        Abi::Component => function(component, target, known, setup).map(Call::Function),
-        Abi::Command => {
-            let export = program(component, target)?;
-            Ok(Call::Command(export, CommandCall::new(&setup.task, grants.scratch())?))
-        }
-        Abi::Core | Abi::Bytes => Err(Refusal::module("a component's functions have types of their own")),
-    }
-}
-
-fn function(
-    component: &Component,
-    target: &Target,
-    known: &Known<'_>,
-    setup: &RunSetup,
-) -> Result<FunctionCall, Refusal> {
-    let described = known.get(&(target.interface.as_deref(), target.name.as_str()));
-    let export = lookup(component, target.interface.as_deref(), &target.name);
-    match (described, export) {
-        (Some(described), Some(export)) => FunctionCall::new(described, export, target.spread, &setup.task),
-        _ => Err(Refusal::module(format!("the component exports no function {:?}", target.name))),
-    }
-}
-
-/// The function of a program: that of `wasi:cli/run`, whatever the command
-/// line called it.
-fn program(component: &Component, target: &Target) -> Result<ComponentExportIndex, Refusal> {
-    let ty = component.component_type();
-    let mut exports = ty.exports(component.engine());
-    let interface = exports.find_map(|(name, _)| is_run(name).then_some(name));
-    let export = interface.and_then(|interface| lookup(component, Some(interface), "run"));
-    export.ok_or_else(|| Refusal::module(format!("{:?} cannot be run as a command: no wasi:cli/run", target.name)))
-}
-
-fn lookup(component: &Component, interface: Option<&str>, name: &str) -> Option<ComponentExportIndex> {
-    let interface = match interface {
-        Some(interface) => Some(component.get_export_index(None, interface)?),
-        None => None,
-    };
-    component.get_export_index(interface.as_ref(), name)
 }

@@ -13,7 +13,7 @@ use crate::outcome::JsonText;
 use crate::runtime::componentize::{componentize, is_core_form};
 use crate::runtime::describe_component::describe;
 use crate::runtime::engine::{EngineSpec, Role};
-use crate::wire::message::{BytesAs, Encode, ItemAs, ItemForm, ResultAs, Spread, TaskSpec};
+use crate::wire::message::{Abi, BytesAs, Encode, ItemAs, ItemForm, ResultAs, Spread, Target, TaskSpec};
 use crate::wire::page::Stream;
 
 const FUNCTIONS: &str = include_str!("functions.wat");

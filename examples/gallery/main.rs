@@ -1,14 +1,21 @@
 //! The programs from which people learn `multiprocessing`, on wpool:
 //!
-//!     gallery MODULE PROGRAM
+//!     gallery GUESTS PROGRAM
 //!
-//! MODULE is `target/guests/gallery.wasm`, PROGRAM is `p01` to `p20`. What each
+//! GUESTS is the folder `target/guests`, PROGRAM is `p01` to `p20`. What each
 //! prints is in `guest-examples/gallery/expected`, the same program in Python
 //! in `guest-examples/gallery/python`. Sleeps are scaled down.
+//!
+//! Here are pools and processes; `shared` has what tasks share, `network` the
+//! servers.
 
 #![expect(clippy::print_stdout, reason = "a program for people to read and run")]
 
+mod network;
+mod shared;
+
 use std::collections::HashSet;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
@@ -26,21 +33,22 @@ fn main() -> ExitCode {
         return code;
     }
     let mut arguments = std::env::args().skip(1);
-    let (Some(module), Some(program)) = (arguments.next(), arguments.next()) else {
-        println!("usage: gallery MODULE PROGRAM");
+    let (Some(guests), Some(program)) = (arguments.next(), arguments.next()) else {
+        println!("usage: gallery GUESTS PROGRAM, such as gallery target/guests p01");
         return ExitCode::from(2);
     };
-    match run(&module, &program) {
+    match run(Path::new(&guests), &program) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            println!("error: {error:#}");
+            println!("error: {error}");
             ExitCode::FAILURE
         }
     }
 }
 
-fn run(module: &str, program: &str) -> Result<()> {
-    let module = Module::from_file(module)?;
+fn run(guests: &Path, program: &str) -> Result<()> {
+    let guest = |name: &str| Module::from_file(guests.join(name));
+    let module = guest("gallery.wasm")?;
     match program {
         "p01" => map(module),
         "p02" => apply_async(module),
@@ -48,17 +56,18 @@ fn run(module: &str, program: &str) -> Result<()> {
         "p04" => callbacks(module),
         "p05" => apply_async_and_get(module),
         "p06" => two_functions(module),
-        "p07" => recycled(module),
-        // p08 and p09, locks and queues of a Manager, are in tests/it/shared.rs.
+        "p07" => initialized_and_recycled(module),
+        "p08" => shared::one_lock(module),
+        "p09" => shared::queue(module),
         "p10" => imap(module),
         "p11" => next_timeout(module),
         "p12" => imap_unordered(module),
         "p13" => starmap(module),
         "p14" => map_async(module),
-        // p15 and p16, the servers, are in tests/it/network.rs, listen.rs and
-        // serve.rs.
+        "p15" => network::servers(guest("ports.wasm")?),
+        "p16" => network::chat(guest("echo.wasm")?),
         "p17" => processes(&module),
-        "p18" => results_of_processes(&module),
+        "p18" => shared::results_of_processes(&module),
         "p19" => default_size(module),
         "p20" => ends(module),
         other => bail!("there is no program {other}"),
@@ -115,8 +124,8 @@ fn apply_async(module: Module) -> Result<()> {
 fn apply(module: Module) -> Result<()> {
     let pool = pool(module, 3)?;
     println!("start");
-    for n in 0..5 {
-        pool.apply::<u64>("sleep", 5)?;
+    for n in 0..10 {
+        pool.apply::<u64>("sleep", 5 + n * 37 % 11)?;
         println!("task {n} is done");
     }
     println!("end");
@@ -155,23 +164,29 @@ fn apply_async_and_get(module: Module) -> Result<()> {
     Ok(())
 }
 
-/// P6: two functions on one pool, by name.
+/// P6: two functions on one pool, by name. A worker runs either.
 fn two_functions(module: Module) -> Result<()> {
-    let pool = pool(module, 2)?;
+    let pool = pool(module, 1)?;
     let squares: Vec<AsyncResult<i64>> = (0..4).map(|n| pool.apply_async("square", n)).collect::<Result<_, _>>()?;
     let sums: Vec<AsyncResult<i64>> = (0..4).map(|n| pool.apply_async("add", (n, n))).collect::<Result<_, _>>()?;
     for (square, sum) in squares.iter().zip(&sums) {
         println!("square {} sum {}", square.get()?, sum.get()?);
     }
+    println!("one worker ran both: {}", yes(pool.worker_pids().len() == 1));
     Ok(())
 }
 
-/// P7: workers are replaced after two items each.
-fn recycled(module: Module) -> Result<()> {
-    let pool = Pool::builder(module).processes(1).max_tasks_per_child(2).build()?;
+/// P7: every task greets as the initializer was told; workers are replaced
+/// after two items each.
+fn initialized_and_recycled(module: Module) -> Result<()> {
+    let pool = Pool::builder(module)
+        .processes(1)
+        .initializer("greet-with", ("good morning", "!"))
+        .max_tasks_per_child(2)
+        .build()?;
     let mut workers = HashSet::new();
-    for n in 0..6 {
-        println!("{}", pool.apply::<i64>("square", n)?);
+    for name in ["Ada", "Alan", "Barbara", "Edsger", "Grace", "Kurt"] {
+        println!("{}", pool.apply::<String>("greet", name)?);
         workers.extend(pool.worker_pids());
     }
     println!("at least three workers: {}", yes(workers.len() >= 3));
@@ -180,15 +195,19 @@ fn recycled(module: Module) -> Result<()> {
 
 /// P10: results as they arrive, in order, whatever the chunk.
 fn imap(module: Module) -> Result<()> {
-    let pool = pool(module, 4)?;
+    let pool = warm(module, 4)?;
     for chunksize in [1, 2, 10] {
         let call = CallOptions::new("download").chunksize(chunksize);
-        let mut pages = Vec::new();
-        for page in pool.imap::<String, _>(call, 0..40)? {
+        let began = Instant::now();
+        let (mut pages, mut first) = (Vec::new(), None);
+        for page in pool.imap::<String, _>(call, 0..200)? {
             pages.push(page?);
+            first.get_or_insert_with(|| began.elapsed());
         }
         let in_order = pages.iter().enumerate().all(|(n, page)| *page == format!("page {n}"));
+        let (first, all) = (first.unwrap_or_default().as_millis(), began.elapsed().as_millis());
         println!("chunks of {chunksize}: {} pages, in order: {}", pages.len(), yes(in_order));
+        println!("  the first after {first} ms, all after {all} ms");
     }
     Ok(())
 }
@@ -265,30 +284,6 @@ fn processes(module: &Module) -> Result<()> {
     Ok(())
 }
 
-/// P18: results of processes come in any order, and are put in order by index.
-fn results_of_processes(module: &Module) -> Result<()> {
-    let (queue, results) = sync_channel(3);
-    let mut processes = Vec::new();
-    for ms in [600, 10, 100_u64] {
-        let process = Process::builder(module.clone()).function("sleep").args(ms).build();
-        process.start()?;
-        processes.push(process);
-    }
-    std::thread::scope(|scope| {
-        for (index, process) in processes.iter().enumerate() {
-            let queue = queue.clone();
-            scope.spawn(move || queue.send((index, process.result::<u64>())));
-        }
-    });
-    drop(queue);
-    let mut arrived: Vec<(usize, u64)> =
-        results.iter().map(|(index, value)| value.map(|value| (index, value))).collect::<Result<_, _>>()?;
-    println!("the first came last: {}", yes(arrived.last().is_some_and(|(index, _)| *index == 0)));
-    arrived.sort_unstable();
-    println!("{:?}", arrived.into_iter().map(|(_, value)| value).collect::<Vec<u64>>());
-    Ok(())
-}
-
 /// P19: as many workers as this process may use processors.
 fn default_size(module: Module) -> Result<()> {
     // So little memory that there is enough for each.
@@ -310,7 +305,7 @@ fn ends(module: Module) -> Result<()> {
     };
     let tell = |how: &str, call: &AsyncResult<u64>, workers: &[i32]| {
         let cancelled = call.get().err().and_then(|error| error.kind()) == Some(Kind::Cancelled);
-        let left = workers.iter().any(|pid| std::path::Path::new(&format!("/proc/{pid}")).exists());
+        let left = workers.iter().any(|pid| Path::new(&format!("/proc/{pid}")).exists());
         println!("{how}: cancelled: {}, workers left: {}", yes(cancelled), yes(left));
     };
     let (pool, call, workers) = busy()?;
