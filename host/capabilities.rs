@@ -144,6 +144,7 @@ impl FromStr for NetGrant {
         let (host, ports) = text.rsplit_once(':').ok_or_else(form)?;
         let (first, last) = ports.split_once('-').unwrap_or((ports, ports));
         let port = |text: &str| match text.parse::<u16>() {
+            Ok(_) if text.starts_with('+') => Err(format!("{text:?} is no port; {}", form())),
             Ok(0) => Err("port 0 is none in particular; grant a range of ports".to_owned()),
             Ok(port) => Ok(port),
             Err(_) => Err(format!("{text:?} is no port; {}", form())),
@@ -213,6 +214,8 @@ mod tests {
             ("127.0.0.1:", "no port"),
             ("127.0.0.1:0", "port 0"),
             ("127.0.0.1:65536", "no port"),
+            ("127.0.0.1:+80", "no port"),
+            ("127.0.0.1:80-+90", "no port"),
             ("127.0.0.1:9-8", "backwards"),
             ("::1:80", "brackets"),
             ("[1.2.3.4]:80", "no IPv6 address"),

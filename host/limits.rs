@@ -12,6 +12,13 @@ pub const MIB: u64 = 1 << 20;
 /// One gibibyte, in bytes.
 pub const GIB: u64 = 1 << 30;
 
+/// The most workers of one pool.
+pub const MOST_PROCESSES: usize = 4096;
+/// The largest item or result, in bytes: a frame's length has 32 bits.
+pub const LARGEST_PAYLOAD: u64 = GIB;
+/// The largest wasm stack, in bytes.
+pub const LARGEST_STACK: u64 = GIB;
+
 /// Limits of one task.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {
@@ -83,6 +90,29 @@ impl Tighter {
 const GRACE: [Duration; 2] = [Duration::from_millis(200), Duration::from_secs(1)];
 
 impl Limits {
+    /// What no task could run under, if anything: the command refuses the same.
+    #[must_use]
+    pub fn mistake(&self) -> Option<String> {
+        let none = [
+            ("timeout", self.timeout.is_some_and(|time| time.is_zero())),
+            ("cpu_timeout", self.cpu_timeout.is_some_and(|time| time.is_zero())),
+            ("memory", self.memory == 0),
+            ("fuel", self.fuel == Some(0)),
+            ("stack", self.stack == 0),
+            ("max_item", self.max_item == 0),
+            ("max_result", self.max_result == 0),
+        ];
+        let large = [
+            ("stack", self.stack > LARGEST_STACK),
+            ("max_item", self.max_item > LARGEST_PAYLOAD),
+            ("max_result", self.max_result > LARGEST_PAYLOAD),
+        ];
+        let of = |names: &[(&'static str, bool)]| names.iter().find(|(_, wrong)| *wrong).map(|(name, _)| *name);
+        of(&none)
+            .map(|name| format!("{name} is 0; it must be more"))
+            .or_else(|| of(&large).map(|name| format!("{name} is too large; at most 1 GiB")))
+    }
+
     /// When the host kills a worker over its running task: at the timeout, or
     /// some time after a trap should have ended the task. (A sleeping guest
     /// reaches no check.)

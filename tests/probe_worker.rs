@@ -35,7 +35,8 @@ fn main() -> ExitCode {
 
 /// An order: `[number, argument, …]` is a system call, whose result or error
 /// comes back; a string is something that takes more than one.
-/// For a compile worker the order is a comment of the module.
+/// For a compile worker the order is a comment of the module; the worker of an
+/// initializer has its arguments for one.
 fn act(order: &[u8]) -> String {
     let text = String::from_utf8_lossy(order);
     match serde_json::from_str(text.split(";; ").last().unwrap_or_default()) {

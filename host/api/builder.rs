@@ -14,7 +14,7 @@ use crate::api::manager::Shareable;
 use crate::api::{Defaults, Inner, Pool};
 use crate::capabilities::Capabilities;
 use crate::error::Error;
-use crate::limits::{CompileLimits, Features, Isolation, Limits, SandboxMode, TimeoutMode};
+use crate::limits::{CompileLimits, Features, Isolation, Limits, MOST_PROCESSES, SandboxMode, TimeoutMode};
 use crate::outcome::Kind;
 use crate::pool::cache::Cache;
 use crate::pool::compile::{CompileOptions, prepare};
@@ -107,7 +107,7 @@ impl PoolBuilder {
         }
     }
 
-    /// Worker processes, at least 1. By default as many as there are
+    /// Worker processes, at least 1 and at most 4096. By default as many as there are
     /// processors ([`cpu_count`](crate::cpu_count)), or fewer where memory
     /// would not do for all of them at their limit.
     ///
@@ -464,8 +464,8 @@ impl PoolBuilder {
     /// ```
     ///
     /// # Errors
-    /// [`Error::Usage`] for a number that must be at least 1 and is 0, and in a
-    /// worker whose `main` did not begin with
+    /// [`Error::Usage`] for a number that must be at least 1 and is 0, or is
+    /// larger than anything that could work, and in a worker whose `main` did not begin with
     /// [`run_if_requested`](crate::worker::run_if_requested).
     /// [`Error::Module`] where the module is refused, [`Error::Initializer`]
     /// where its initializer fails, [`Error::Workers`] where workers cannot be
@@ -479,8 +479,14 @@ impl PoolBuilder {
                     .to_owned(),
             ));
         }
+        if let Some(mistake) = self.limits.mistake() {
+            return Err(Error::Usage(format!("limits: {mistake}")));
+        }
         let objects = self.objects.clone();
         let processes = self.processes.map(|processes| at_least_one("processes", processes)).transpose()?;
+        if let Some(many) = processes.filter(|processes| processes.get() > MOST_PROCESSES) {
+            return Err(Error::Usage(format!("processes is {many}; it must be at most {MOST_PROCESSES}")));
+        }
         let recycled =
             self.max_tasks_per_child.map(|items| NonZeroU64::new(items).ok_or_else(|| zero("max_tasks_per_child")));
         let defaults = Defaults {

@@ -8,6 +8,7 @@ use std::time::Instant;
 use crate::api::error::CallError;
 use crate::pool::Room;
 use crate::pool::job::Job;
+use crate::pool::listen::WeakStopper;
 
 /// Bit of the count that says that nobody may enter.
 const CLOSED: usize = 1 << (usize::BITS - 1);
@@ -36,6 +37,10 @@ struct Inside {
     bytes: usize,
     /// Jobs that wait for their readers.
     streams: Vec<Weak<Job>>,
+    /// Somebody waits for all of them: nobody need read what comes.
+    joined: bool,
+    /// What accepts connections.
+    services: Vec<WeakStopper>,
 }
 
 /// A call that is not done; leaves when dropped.
@@ -89,12 +94,35 @@ impl Gate {
             inside.streams.retain(|job| job.strong_count() > 0);
         }
         inside.streams.push(Arc::downgrade(job));
+        let joined = inside.joined;
+        drop(inside);
+        if joined {
+            job.read_ahead();
+        }
+    }
+
+    /// Remembers what accepts connections: each is as a call, and none may
+    /// begin when nobody is let in any more.
+    pub(super) fn service(&self, stopper: WeakStopper) {
+        let mut inside = self.inside();
+        inside.services.retain(|service| !service.is_gone());
+        inside.services.push(stopper);
+        drop(inside);
+        // It may have been closed between.
+        if self.is_closed() {
+            self.stop_services();
+        }
+    }
+
+    fn stop_services(&self) {
+        let services = std::mem::take(&mut self.inside().services);
+        services.iter().for_each(WeakStopper::stop);
     }
 
     /// Lets nobody in any more.
     pub(super) fn close(&self) {
         self.calls.fetch_or(CLOSED, Ordering::AcqRel);
-        drop(self.inside());
+        self.stop_services();
         self.changed.notify_all();
     }
 
@@ -107,10 +135,11 @@ impl Gate {
         self.calls.load(Ordering::Acquire) & !CLOSED
     }
 
-    /// Waits until all calls are done; false when `until` comes first. Nobody
-    /// may be in there who reads on only after this: streams read ahead.
+    /// Waits until all calls are done; false when `until` comes first. Streams
+    /// read ahead from now on: who reads them may be the one who waits.
     pub(super) fn wait(&self, until: Option<Instant>) -> bool {
         let mut inside = self.inside();
+        inside.joined = true;
         let streams = std::mem::take(&mut inside.streams);
         drop(inside);
         streams.iter().filter_map(Weak::upgrade).for_each(|job| job.read_ahead());

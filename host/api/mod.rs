@@ -140,7 +140,8 @@ impl Pool {
         PoolBuilder::new(module)
     }
 
-    /// Takes no more calls; those begun go on to their end.
+    /// Takes no more calls; those begun go on to their end. A
+    /// [`Service`] accepts no more; connections that it has accepted are served.
     ///
     /// ```
     /// use wpool::{CallError, Pool};

@@ -166,6 +166,9 @@ impl<'a> CallOptions<'a> {
 
     /// Its own limits, in a pool with these.
     pub(super) fn tighter(&self, limits: &Limits) -> Result<Tighter, CallError> {
+        if self.timeout.is_some_and(|timeout| timeout.is_zero()) {
+            return Err(CallError::usage("timeout is 0; it must be more"));
+        }
         for (what, limit) in [("fuel", self.tighter.fuel), ("memory", self.tighter.memory)] {
             if limit == Some(0) {
                 return Err(CallError::usage(format!("{what} is 0; it must be at least 1")));

@@ -20,8 +20,16 @@ use crate::wire::message::Abi;
 /// Connections that are served: an outcome for each, as they end. Its value is
 /// a [`Traffic`], and its [`tag`](Outcome::tag) has the client's address.
 ///
-/// Dropping it ends the connections that are open. [`Pool::close`] does not:
-/// a pool is at its end when its services are.
+/// It accepts until it is [stopped](Self::stop) or its pool is closed; the
+/// connections that it has accepted are served to their end then. It accepts no
+/// further ahead of who reads the outcomes than the
+/// [window](CallOptions::window) goes, so somebody must read them.
+///
+/// | | accepts | connections that are open or accepted |
+/// |---|---|---|
+/// | [`stop`](Self::stop), [`Pool::close`] | no more | are served; [`Pool::join`] waits for them |
+/// | [`Pool::shutdown`] | no more | are served for its grace, then ended |
+/// | [`Pool::terminate`], the drop of the pool or of the service | no more | are ended, as `cancelled` |
 #[derive(Debug)]
 pub struct Service {
     outcomes: Outcomes,
@@ -167,6 +175,8 @@ impl Pool {
         let terms = Terms { finale: Some(done as _), ..self.inner.terms(&callee, &call)? };
         let outcomes = self.inner.engine.outcomes_on(acceptor, options, terms);
         let outcomes = outcomes.map_err(|error| CallError::Pool(Arc::new(error)))?;
+        self.inner.gate.stream(outcomes.job());
+        self.inner.gate.service(stopper.downgrade());
         Ok(Service { outcomes, stopper })
     }
 }

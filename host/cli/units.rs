@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::num::{NonZeroU64, NonZeroUsize};
 use std::time::Duration;
 
-use crate::limits::{GIB, KIB, MIB};
+use crate::limits::{GIB, KIB, LARGEST_PAYLOAD, LARGEST_STACK, MIB, MOST_PROCESSES};
 
 /// One tebibyte, in bytes.
 const TIB: u64 = 1 << 40;
@@ -15,15 +15,6 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// The largest size, in bytes: sums of a few never overflow.
 const LARGEST: u64 = 1 << 48;
-
-/// The largest item or result, in bytes: a frame's length has 32 bits.
-const LARGEST_PAYLOAD: u64 = GIB;
-
-/// The largest wasm stack, in bytes.
-const LARGEST_STACK: u64 = GIB;
-
-/// The most workers of one run.
-const MOST_PROCESSES: usize = 4096;
 
 /// A number and the unit behind it: `1.5` and `GiB`.
 fn number_and_unit(text: &str) -> Option<(&str, &str, &str)> {

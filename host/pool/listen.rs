@@ -6,10 +6,11 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixListener;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 
 use bytes::Bytes;
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, poll};
@@ -60,6 +61,10 @@ pub struct Acceptor {
 #[derive(Clone, Debug)]
 pub struct Stopper(Arc<Stop>);
 
+/// The same, which does not keep the socket open.
+#[derive(Clone, Debug)]
+pub struct WeakStopper(Weak<Stop>);
+
 #[derive(Debug)]
 struct Stop {
     stopped: AtomicBool,
@@ -85,10 +90,31 @@ impl Stopper {
         }
     }
 
+    /// The same for who is to end it if it still goes on.
+    #[must_use]
+    pub fn downgrade(&self) -> WeakStopper {
+        WeakStopper(Arc::downgrade(&self.0))
+    }
+
     /// Whether it was stopped.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.0.stopped.load(Ordering::Acquire)
+    }
+}
+
+impl WeakStopper {
+    /// As [`Stopper::stop`], where the acceptor is still there.
+    pub fn stop(&self) {
+        if let Some(stop) = self.0.upgrade() {
+            Stopper(stop).stop();
+        }
+    }
+
+    /// Whether the acceptor is gone.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
     }
 }
 
@@ -125,7 +151,13 @@ impl Acceptor {
             Some("") => Err(Error::Usage("--listen unix: needs a path, such as unix:/run/talk.sock".to_owned())),
             Some(path) => {
                 let path = Path::new(path);
-                let listener = UnixListener::bind(path).map_err(failed)?;
+                let listener = UnixListener::bind(path).map_err(|error| match is_left_behind(&error, path) {
+                    true => Error::Workers(format!(
+                        "cannot listen at {}: a service that was killed has left it; remove it",
+                        escape::name(address)
+                    )),
+                    false => failed(error),
+                })?;
                 Self::new(Socket::Unix(listener, path.to_owned())).map_err(failed)
             }
             None => {
@@ -227,6 +259,15 @@ fn room(processes: NonZeroUsize) -> NonZeroUsize {
     let taken = processes.get().saturating_mul(DESCRIPTORS_OF_WORKER).saturating_add(open);
     let left = usize::try_from(limit).unwrap_or(usize::MAX).saturating_sub(taken);
     NonZeroUsize::new(left).unwrap_or(NonZeroUsize::MIN)
+}
+
+/// Whether `path` is taken by a socket that nobody listens at. To remove it is
+/// not for us: whoever made it may be about to listen.
+fn is_left_behind(error: &io::Error, path: &Path) -> bool {
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    error.kind() == io::ErrorKind::AddrInUse
+        && path.symlink_metadata().is_ok_and(|found| found.file_type().is_socket())
+        && UnixStream::connect(path).is_err_and(refused)
 }
 
 /// Whether nobody can ever connect again: whoever shares the socket has shut it

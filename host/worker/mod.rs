@@ -16,10 +16,10 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use crate::outcome::Form;
+use crate::outcome::{Failure, Form, Kind};
 use crate::runtime::{Guest, Report, TaskInput};
 use crate::sandbox::{Allowance, Lockdown, View};
-use crate::wire::frame::{Decoder, FrameKind, HEADER, Head, VERSION};
+use crate::wire::frame::{Decoder, FrameKind, HEADER, Head, INITIALIZER, VERSION};
 use crate::wire::message::{CompileSetup, Compiled, Ready, Refusal, RunSetup, Setup, SnapshotSetup};
 use crate::wire::objects::MAX_VALUE;
 use crate::wire::page::Page;
@@ -37,8 +37,8 @@ const MAX_SETUP: u32 = 64 << 20;
 /// wall limit: it compiles on several threads.
 const COMPILE_THREADS: u64 = 64;
 
-/// What a stand-in does with an item, or with a module to compile, and the
-/// JSON text that it gives back.
+/// What a stand-in does with an item, the arguments of an initializer, or a
+/// module to compile, and the JSON text that it gives back.
 pub type Act = fn(&[u8]) -> String;
 
 /// What arrives before anything else: the set-up and its descriptors.
@@ -249,7 +249,8 @@ fn run(
         let _gone = match act {
             None => serve::Server { runner: guest, page, outbox, limits, prompt, inbox, gathered: 0 }.serve(),
             Some(act) => {
-                serve::Server { runner: Acting(act), page, outbox, limits, prompt, inbox, gathered: 0 }.serve()
+                let runner = Acting { act, order: setup.task.initializer.as_ref().map(|call| call.args.as_bytes()) };
+                serve::Server { runner, page, outbox, limits, prompt, inbox, gathered: 0 }.serve()
             }
         };
         Ok(())
@@ -257,11 +258,20 @@ fn run(
 }
 
 /// Runs tasks in place of a guest.
-struct Acting(Act);
+struct Acting<'a> {
+    act: Act,
+    /// An initializer's arguments.
+    order: Option<&'a [u8]>,
+}
 
-impl serve::Runner for Acting {
+impl serve::Runner for Acting<'_> {
     fn run(&mut self, task: &TaskInput<'_>, out: &mut Vec<u8>) -> Report {
-        out.extend_from_slice(self.0(task.item).as_bytes());
+        if task.function == INITIALIZER {
+            // Nobody hears what an initializer gives, but why it failed.
+            let told = (self.act)(self.order.unwrap_or_default());
+            return Report::failed(Failure::new(Kind::Error, told));
+        }
+        out.extend_from_slice((self.act)(task.item).as_bytes());
         Report { result: Ok(Form::Json), fuel: None, peak_memory: 0, stdout_is_result: false }
     }
 

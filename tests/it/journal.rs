@@ -335,6 +335,31 @@ fn a_journal_is_written_by_one_run_and_an_error_ends_it() {
 }
 
 #[test]
+fn no_two_things_are_written_to_one_file() {
+    let bench = Bench::new();
+    std::os::unix::fs::symlink("j", bench.path("link")).unwrap();
+    ended(&bench.run(&["run", "square.wat", "--map", "[1]", "--journal", "j"]), 0);
+    let journal = bench.read("j");
+    for (files, named) in [
+        (["--journal", "j", "-o", "j"], "--journal and -o"),
+        (["--journal", "j", "--failed", "./j"], "--journal and --failed"),
+        (["--journal", "link", "--stats-file", "j"], "--journal and --stats-file"),
+        (["-o", "new", "--failed", "new"], "-o and --failed"),
+        (["--failed", "link", "--stats-file", "link"], "--failed and --stats-file"),
+    ] {
+        let line = ["run", "square.wat", "--map", "[1,2]", "--resume"];
+        let line = if files[0] == "--journal" { &line[..] } else { &line[..4] };
+        let ran = bench.run(&[line, &files].concat());
+        ended(&ran, 2);
+        assert!(ran.err.contains(named), "{files:?}: {ran:?}");
+        assert_eq!(bench.read("j"), journal, "{files:?}");
+    }
+    // What is no file is no loss.
+    let null = ["run", "square.wat", "--map", "[1]", "-o", "/dev/null", "--stats-file", "/dev/null"];
+    ended(&bench.run(&null), 0);
+}
+
+#[test]
 fn failed_items_are_written_and_run_again() {
     let bench = Bench::new();
     let ran = bench.run(&["run", "square.wat", "--map", "[2,13,3,\"x\"]", "--failed", "failed"]);

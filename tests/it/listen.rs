@@ -387,9 +387,14 @@ fn an_address_that_cannot_be_had_ends_the_run_with_the_reason() {
     let bench = Bench::new();
     std::fs::write(bench.path("echo.wat"), ECHO).unwrap();
     std::fs::write(bench.path("file"), "").unwrap();
+    // As a service leaves it that is killed; dropped, it stays in its place.
+    drop(std::os::unix::net::UnixListener::bind(bench.path("left")).unwrap());
+    let _alive = std::os::unix::net::UnixListener::bind(bench.path("alive")).unwrap();
     for (address, code, why) in [
         (address.as_str(), 4, "in use"),
         ("unix:file", 4, "in use"),
+        ("unix:alive", 4, "in use"),
+        ("unix:left", 4, "remove it"),
         ("unix:no/such/folder", 4, "No such file"),
         ("203.0.113.1:80", 4, "cannot listen at 203.0.113.1:80"),
         ("8001", 2, "HOST:PORT"),

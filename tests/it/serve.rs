@@ -41,6 +41,50 @@ fn the_library_serves_a_listener_until_it_is_stopped() {
 }
 
 #[test]
+fn closing_the_pool_ends_a_service_when_its_clients_are_served() {
+    let pool = library(ECHO, 2);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let service = pool.serve("_start", listener).expect("a service");
+    let clients: Vec<_> = (0..2).map(|_| TcpStream::connect(address).unwrap()).collect();
+    clients.iter().for_each(|client| talk(client, "before"));
+    pool.close();
+    assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+    let waiting = pool.clone();
+    let joined = std::thread::spawn(move || waiting.join());
+    for client in &clients {
+        assert!(!joined.is_finished(), "it waits for those who talk");
+        talk(client, "served to the end");
+        leave(client);
+    }
+    joined.join().expect("no panic").expect("closed");
+    let outcomes: Vec<_> = service.collect();
+    assert_eq!(outcomes.len(), 2);
+    assert!(outcomes.iter().all(|outcome| outcome.result.is_ok()), "{outcomes:?}");
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    assert!(matches!(pool.serve("_start", listener), Err(wpool::CallError::Closed)));
+}
+
+#[test]
+fn terminating_and_shutting_down_end_a_service_and_its_port() {
+    let terminate: fn(&wpool::Pool) = wpool::Pool::terminate;
+    for end in [terminate, |pool| _ = pool.shutdown(std::time::Duration::from_millis(50))] {
+        let pool = library(ECHO, 1);
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut service = pool.serve("_start", listener).expect("a service");
+        let client = TcpStream::connect(address).unwrap();
+        talk(&client, "never done");
+        end(&pool);
+        assert!(TcpStream::connect(address).is_err(), "nobody listens any more");
+        let outcome = service.next().expect("the one that was open");
+        assert_eq!(outcome.kind(), wpool::Kind::Cancelled);
+        assert!(service.next().is_none());
+        assert!(pool.worker_pids().is_empty());
+    }
+}
+
+#[test]
 fn p16_accepted_connections_are_arguments_of_apply_async() {
     let pool = library(ECHO, 5);
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -6,6 +6,7 @@ mod dry;
 mod listen;
 mod notes;
 mod patterns;
+mod places;
 mod plan;
 
 use std::time::Duration;

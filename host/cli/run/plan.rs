@@ -11,6 +11,7 @@ use bytes::Bytes;
 
 use super::listen::{self, Gate};
 use super::patterns::Known;
+use super::places;
 use crate::capabilities::Capabilities;
 use crate::cli::args::RunArgs;
 use crate::cli::args::io::Mode;
@@ -78,6 +79,7 @@ impl<'a> Plan<'a> {
         if matches!(out, OutTarget::Pattern(_)) && !records {
             return usage("-o with placeholders writes records to standard output; --output cannot change that");
         }
+        places::check(&out, &args.output)?;
         if matches!(args.function.result, Some(ResultAs::File(_))) && args.capabilities.scratch.is_none() {
             return usage("--result file: needs --scratch, where the command can write the file");
         }

@@ -65,6 +65,8 @@ pub struct Guest {
     wat: String,
     options: Vec<&'static str>,
     expected: &'static str,
+    /// Bytes that the host is told to keep.
+    kept: usize,
 }
 
 /// A guest whose module has these fields, and whose `run` does `body` to item
@@ -76,13 +78,19 @@ pub fn guest(row: &'static str, name: impl Into<String>, fields: &str, body: &st
            (if (i32.eq (local.get $i) (i32.const 1)) (then {body}))
            (i32.add (local.get $i) (i32.const 40))))"
     );
-    Guest { row, name: name.into(), wat, options: Vec::new(), expected }
+    Guest::component(row, name, wat, expected)
 }
 
 impl Guest {
     /// The same as a component that is written out.
     pub fn component(row: &'static str, name: impl Into<String>, wat: String, expected: &'static str) -> Self {
-        Self { row, name: name.into(), wat, options: Vec::new(), expected }
+        Self { row, name: name.into(), wat, options: Vec::new(), expected, kept: 0 }
+    }
+
+    /// The same, which fills what the host keeps for its tasks.
+    pub fn keeping(mut self, bytes: usize) -> Self {
+        self.kept = bytes;
+        self
     }
 
     /// The same with options of the command line.
@@ -105,7 +113,7 @@ impl Guest {
         let mut line = vec!["run", "guest.wat", "--map", "[0,1,2]", "--output", "records", "-j1"];
         line.extend(["--stats-file", "stats.json", "--invoke", "run"]);
         line.extend(&self.options);
-        let ran = arena.attack(&id, &line);
+        let ran = arena.attack_keeping(&id, &line, self.kept);
         let records = ran.records();
         assert_eq!(records.len(), 3, "{id}: {ran:?}");
         for (index, value) in [(0, 40), (2, 42)] {

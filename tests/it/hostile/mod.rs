@@ -12,6 +12,7 @@ mod interfaces;
 mod modules;
 mod random;
 mod rows;
+mod shared;
 mod values;
 mod wasi;
 
@@ -83,6 +84,13 @@ impl Arena {
         self.attack_with(id, line, b"", |_| {})
     }
 
+    /// The same where the host keeps so many bytes for its tasks.
+    #[track_caller]
+    fn attack_keeping(&self, id: &str, line: &[&str], kept: usize) -> Attacked {
+        let child = self.command(line).stdin(Stdio::null()).spawn().unwrap();
+        self.watch(id, child, kept, |_| {})
+    }
+
     /// The same with bytes on standard input, and something done to the host
     /// while it runs.
     #[track_caller]
@@ -90,7 +98,7 @@ impl Arena {
         std::fs::write(self.path("stdin"), stdin).unwrap();
         let mut command = self.command(line);
         command.stdin(std::fs::File::open(self.path("stdin")).unwrap());
-        self.watch(id, command.spawn().unwrap(), act)
+        self.watch(id, command.spawn().unwrap(), 0, act)
     }
 
     /// The same with what `feed` writes on standard input, until that fails
@@ -100,7 +108,7 @@ impl Arena {
         let mut child = self.command(line).stdin(Stdio::piped()).spawn().unwrap();
         let stdin = child.stdin.take().unwrap();
         let feeder = std::thread::spawn(move || feed(stdin));
-        let attacked = self.watch(id, child, |_| {});
+        let attacked = self.watch(id, child, 0, |_| {});
         feeder.join().unwrap_or_else(|_| panic!("{id}: the input was not read"));
         attacked
     }
@@ -113,7 +121,7 @@ impl Arena {
     }
 
     #[track_caller]
-    fn watch(&self, id: &str, mut child: Child, act: impl FnMut(&Child)) -> Attacked {
+    fn watch(&self, id: &str, mut child: Child, kept: usize, act: impl FnMut(&Child)) -> Attacked {
         let out = drained(child.stdout.take().unwrap());
         let err = drained(child.stderr.take().unwrap());
         let started = Instant::now();
@@ -124,7 +132,7 @@ impl Arena {
             Attacked { code: status.code(), out: text(out.join().unwrap()), err: text(err.join().unwrap()), took };
         let code = attacked.code.unwrap_or_else(|| panic!("{id}: the host died: {status}"));
         assert!(CODES.contains(&code), "{id}: exit code {code}: {attacked:?}");
-        assert!(peak < MOST_MEMORY, "{id}: the host took {} MiB", peak >> 20);
+        assert!(peak < MOST_MEMORY + kept, "{id}: the host took {} MiB", peak >> 20);
         for (stream, text) in [("stdout", &attacked.out), ("stderr", &attacked.err)] {
             let raw = text.chars().find(|char| *char != '\n' && wpool::escape::is_unsafe(*char));
             assert_eq!(raw, None, "{id}: raw on {stream}: {text:?}");

@@ -208,6 +208,8 @@ const ROWS: &[(&str, &str, &[&str])] = &[
             "listed_system_calls_with_other_arguments_are_death",
             "starting_connecting_and_opening_are_death",
             "every_listed_system_call_is_allowed",
+            "every_system_call_that_is_not_listed_is_death_in_an_initializer",
+            "starting_connecting_and_opening_are_death_in_an_initializer",
         ],
     ),
     (
@@ -290,6 +292,37 @@ const ROWS: &[(&str, &str, &[&str])] = &[
             "a_killed_worker_costs_only_its_connection",
         ],
     ),
+    (
+        "S01",
+        "locks of tasks that end badly",
+        &[
+            "locks_of_tasks_that_end_badly_are_free",
+            "a_task_that_ends_with_a_lock_gives_it_back",
+            "a_killed_worker_frees_what_its_task_held_and_the_item_is_not_repeated",
+            "timeouts_and_cancellations_free_what_was_held",
+            "kills_lose_no_acknowledged_increment_and_leave_no_lock",
+        ],
+    ),
+    (
+        "S02",
+        "floods of queues, logs, progress and handles",
+        &[
+            "floods_of_shared_objects_end_at_their_bounds",
+            "a_flood_of_log_lines_is_cut",
+            "a_flood_of_progress_is_thinned",
+            "objects_can_be_opened_without_end_but_not_kept",
+            "a_queue_is_bounded_in_items_and_bytes_and_its_values_in_size",
+        ],
+    ),
+    (
+        "S03",
+        "tasks that wait for each other",
+        &[
+            "tasks_that_wait_for_each_other_end_by_their_limit",
+            "who_waits_for_ever_is_ended_by_the_tasks_limit_in_either_mode",
+        ],
+    ),
+    ("S04", "a store over its bounds", &["stores_end_at_their_bounds", "the_number_of_keys_is_bounded"]),
 ];
 
 /// How many attacks there are at least, each a run of the command.
@@ -327,6 +360,10 @@ fn the_suite_does_not_shrink() {
         super::modules::names(),
         super::modules::proposals(),
         super::modules::starts(),
+        super::shared::dead_locks(),
+        super::shared::floods(),
+        super::shared::holders(),
+        super::shared::stores(),
         super::values::allocators(),
         super::values::documents(),
         super::values::millions(),

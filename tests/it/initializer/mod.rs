@@ -4,6 +4,7 @@
 mod failures;
 mod guests;
 mod kept;
+mod walls;
 
 use serde_json::Value;
 

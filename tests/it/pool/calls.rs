@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use wpool::{CallError, CallOptions, Isolation, Kind, ResultAs};
+use wpool::{CallError, CallOptions, Error, Isolation, Kind, Limits, ResultAs};
 
 use super::{TASKS, builder, fixture, pool};
 
@@ -198,7 +198,7 @@ fn a_calls_timeout_tightens_the_pools() {
     let kinds: Vec<Kind> = outcomes.map(|outcome| outcome.kind()).collect();
     assert_eq!(kinds, [Kind::Ok, Kind::Timeout, Kind::Ok, Kind::Ok]);
     let short = builder(TASKS).processes(1);
-    let limits = wpool::Limits { timeout: Some(Duration::from_millis(100)), ..wpool::Limits::default() };
+    let limits = Limits { timeout: Some(Duration::from_millis(100)), ..Limits::default() };
     let short = short.limits(limits).build().expect("pool");
     let long = CallOptions::new("spin").timeout(super::LONG * 10);
     let error = short.apply::<u64>(long, 7).expect_err("the pool's limit holds");
@@ -216,6 +216,33 @@ fn sizes_under_one_are_errors() {
     assert!(matches!(chunks, CallError::Usage(_)) && chunks.to_string().contains("chunksize"), "{chunks}");
     assert!(pool.imap::<u64, _>(CallOptions::new("square").window(0), [1]).is_err());
     assert!(pool.map::<u64, _>(CallOptions::new("square").chunksize(0), [1]).is_err());
+    let timeout = pool.apply::<u64>(CallOptions::new("square").timeout(Duration::ZERO), 1).expect_err("no time");
+    assert!(matches!(timeout, CallError::Usage(_)) && timeout.to_string().contains("timeout is 0"), "{timeout}");
+}
+
+#[test]
+fn settings_that_nothing_could_work_under_are_errors_as_on_the_command_line() {
+    for processes in [4097, 1_000_000, usize::MAX] {
+        let error = builder(TASKS).processes(processes).build().expect_err("too many").to_string();
+        assert!(error.contains("at most 4096"), "{error}");
+    }
+    let zero = Duration::ZERO;
+    let some = Limits::default();
+    for (limits, word) in [
+        (Limits { timeout: Some(zero), ..some.clone() }, "timeout is 0"),
+        (Limits { cpu_timeout: Some(zero), ..some.clone() }, "cpu_timeout is 0"),
+        (Limits { memory: 0, ..some.clone() }, "memory is 0"),
+        (Limits { fuel: Some(0), ..some.clone() }, "fuel is 0"),
+        (Limits { stack: 0, ..some.clone() }, "stack is 0"),
+        (Limits { stack: u64::MAX, ..some.clone() }, "stack is too large"),
+        (Limits { max_item: 0, ..some.clone() }, "max_item is 0"),
+        (Limits { max_item: u64::MAX, ..some.clone() }, "max_item is too large"),
+        (Limits { max_result: 0, ..some.clone() }, "max_result is 0"),
+        (Limits { max_result: u64::MAX, ..some }, "max_result is too large"),
+    ] {
+        let error = builder(TASKS).processes(1).limits(limits).build().expect_err(word);
+        assert!(matches!(error, Error::Usage(_)) && error.to_string().contains(word), "{error}");
+    }
 }
 
 #[test]
