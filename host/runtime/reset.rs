@@ -253,7 +253,7 @@ mod tests {
                 assert_eq!(part, whole[start..start + length], "{length} bytes at {start}");
             }
         }
-        assert!(Image::of(&whole, [50..70].into()).is_none());
+        assert!(Image::of(&whole, std::iter::once(50..70).collect()).is_none());
     }
 
     #[test]
