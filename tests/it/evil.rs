@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::support::{binary, children_of};
+use crate::support::{binary, children_of, is_itself, peak_memory};
 
 /// The host's memory at its peak, in bytes.
 const MOST_MEMORY: usize = 64 << 20;
@@ -88,12 +88,11 @@ fn watched(child: &mut Child) -> Option<i32> {
     let (mut peak, mut descriptors, mut workers) = (0, 0, BTreeSet::new());
     let started = Instant::now();
     let code = loop {
-        let of = |file: &str| PathBuf::from(format!("/proc/{}/{file}", child.id()));
-        let status = std::fs::read_to_string(of("status")).unwrap_or_default();
-        let most =
-            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-        peak = peak.max(most.unwrap_or(0_usize) << 10);
-        descriptors = descriptors.max(std::fs::read_dir(of("fd")).map_or(0, Iterator::count));
+        peak = peak.max(peak_memory(child.id()));
+        if is_itself(child.id()) {
+            let open = std::fs::read_dir(format!("/proc/{}/fd", child.id()));
+            descriptors = descriptors.max(open.map_or(0, Iterator::count));
+        }
         workers.extend(children_of(child.id()).into_iter().filter_map(|pid| Some((pid, born(pid)?))));
         if let Some(status) = child.try_wait().unwrap() {
             break status.code();

@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::command::Bench;
-use crate::support::binary;
+use crate::support::{binary, peak_memory};
 
 /// Prints what it finds in the file `d/name` or `denied`.
 const READ: &str = r#"(module
@@ -427,9 +427,7 @@ fn large_items_both_ways_keep_the_hosts_memory_bounded() {
     let mut peak = 0;
     let status = loop {
         // The kernel keeps the peak: the last look before the end counts.
-        let text = std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
-        let seen = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-        peak = peak.max(seen.unwrap_or(0_usize) << 10);
+        peak = peak.max(peak_memory(child.id()));
         match child.try_wait().unwrap() {
             Some(status) => break status,
             None => std::thread::sleep(Duration::from_millis(5)),

@@ -135,3 +135,20 @@ pub fn sources(folder: &std::path::Path, all: &mut String) {
         }
     }
 }
+
+/// Whether a child's program is there: for a moment after it was started, a
+/// process has the memory and the descriptors of this one.
+pub fn is_itself(pid: u32) -> bool {
+    let program = std::fs::read_link(format!("/proc/{pid}/exe"));
+    program.is_ok_and(|program| Ok(program) != std::fs::read_link("/proc/self/exe").map_err(drop))
+}
+
+/// The most memory that a child has had so far, in bytes.
+pub fn peak_memory(pid: u32) -> usize {
+    if !is_itself(pid) {
+        return 0;
+    }
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let most = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+    most.unwrap_or(0_usize) << 10
+}

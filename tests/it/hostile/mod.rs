@@ -25,6 +25,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::command::Bench;
+use crate::support::peak_memory;
 
 /// Most memory of the host, whatever guests do with small items.
 const MOST_MEMORY: usize = 64 << 20;
@@ -160,9 +161,7 @@ fn watched(child: &mut Child, id: &str, mut act: impl FnMut(&Child)) -> (ExitSta
     let (mut peak, mut workers) = (0, BTreeSet::new());
     let started = Instant::now();
     loop {
-        let text = status_of(child);
-        let seen = text.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
-        peak = peak.max(seen.unwrap_or(0_usize) << 10);
+        peak = peak.max(peak_memory(child.id()));
         workers.extend(workers_of(child).into_iter().filter_map(|pid| Some((pid, born(pid)?))));
         act(child);
         if let Some(status) = child.try_wait().unwrap() {
@@ -174,17 +173,6 @@ fn watched(child: &mut Child, id: &str, mut act: impl FnMut(&Child)) -> (ExitSta
         }
         std::thread::sleep(LOOK);
     }
-}
-
-/// What the system says of the host; nothing while it still has the memory of
-/// this process, which it shares until its program is there: a moment longer
-/// than it takes to start it.
-fn status_of(child: &Child) -> String {
-    let program = std::fs::read_link(format!("/proc/{}/exe", child.id()));
-    if program.ok() == std::fs::read_link("/proc/self/exe").ok() {
-        return String::new();
-    }
-    std::fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default()
 }
 
 /// The host's children, whichever thread started them.
