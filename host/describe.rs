@@ -56,6 +56,18 @@ pub struct Reset {
     pub moved: Vec<(u64, u64)>,
 }
 
+impl Reset {
+    /// Bytes of the copies that a worker keeps of how the memories begin, at
+    /// the most.
+    #[must_use]
+    pub fn copies(&self) -> u64 {
+        // What is written while an instance is made comes on top.
+        const WRITTEN: u64 = 1 << 20;
+        let copy = |(start, end): &(u64, u64)| end.saturating_sub(*start).saturating_add(WRITTEN);
+        self.memories.iter().map(copy).fold(0, u64::saturating_add)
+    }
+}
+
 /// Core module or component.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

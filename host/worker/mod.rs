@@ -16,6 +16,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use crate::describe::Reset;
 use crate::outcome::{Failure, Form, Kind};
 use crate::runtime::{Guest, Report, TaskInput};
 use crate::sandbox::{Allowance, Lockdown, View};
@@ -204,6 +205,15 @@ fn write_whole(file: &File, bytes: &[u8]) -> io::Result<()> {
     file.write_all_at(bytes, 0)
 }
 
+/// Memory of a worker beside its guest's: for items and results, the copies of
+/// how an instance begins, and the making of a snapshot.
+fn payloads(setup: &RunSetup, snapshot: Option<&SnapshotSetup>) -> u64 {
+    let limits = &setup.task.limits;
+    let items = limits.max_item.saturating_mul(2).saturating_add(limits.max_result.saturating_mul(4));
+    let copies = setup.description.reset.as_ref().map_or(0, Reset::copies);
+    items.saturating_add(copies).saturating_add(snapshot.map_or(0, |snapshot| snapshot.memory))
+}
+
 /// Loads the artifact and runs tasks until the socket ends; or its initializer
 /// for a snapshot.
 fn run(
@@ -238,9 +248,7 @@ fn run(
             Outbox::start(host).map_err(|error| Refusal::denied("cannot start the worker's threads", &error))?;
         let inbox = Arc::new(Inbox::new(outbox.host(), decoder, most, grants.connections));
         guest.desk().connect(Box::new(Caller { inbox: Arc::clone(&inbox), outbox: outbox.clone() }));
-        let payloads = limits.max_item.saturating_mul(2).saturating_add(limits.max_result.saturating_mul(4));
-        let payloads = payloads.saturating_add(snapshot.map_or(0, |snapshot| snapshot.memory));
-        lockdown.seal_run(&view, Allowance { guest: limits.memory, payloads })?;
+        lockdown.seal_run(&view, Allowance { guest: limits.memory, payloads: payloads(setup, snapshot) })?;
         let ready = Ready { version: VERSION, layers: lockdown.layers(), missing: lockdown.into_missing() };
         answer(host, FrameKind::Ready, &ready).map_err(host_gone)?;
         let prompt = grants.side_effects();
