@@ -158,7 +158,7 @@ impl Default for CompileLimits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Isolation {
-    /// A new store and instance per task.
+    /// An instance as it begins for each task: made anew, or put back so.
     #[default]
     Fresh,
     /// One instance per worker, as Python's globals; replaced after a failure.
