@@ -42,6 +42,10 @@ pub struct Description {
     pub reset: Option<Reset>,
 }
 
+/// Memory of an instance that is put back for one task, in bytes; more than that
+/// is made anew, by the engine, which gives most of it back to the system.
+pub const MAX_WRITTEN: u64 = 4 << 20;
+
 /// All that the state of an instance consists of, which the artifact gives
 /// access to under names of ours.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,6 +55,8 @@ pub struct Reset {
     pub memories: Vec<(u64, u64)>,
     /// Globals of a core module that can be written to.
     pub globals: u32,
+    /// Core instances that were added to a component to reach its globals.
+    pub keepers: u32,
     /// From where on the artifact's binary is how much farther back than the
     /// module's own, in bytes.
     pub moved: Vec<(u64, u64)>,
@@ -62,8 +68,7 @@ impl Reset {
     #[must_use]
     pub fn copies(&self) -> u64 {
         // What is written while an instance is made comes on top.
-        const WRITTEN: u64 = 1 << 20;
-        let copy = |(start, end): &(u64, u64)| end.saturating_sub(*start).saturating_add(WRITTEN);
+        let copy = |(start, end): &(u64, u64)| end.saturating_sub(*start).saturating_add(MAX_WRITTEN);
         self.memories.iter().map(copy).fold(0, u64::saturating_add)
     }
 }

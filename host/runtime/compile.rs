@@ -74,8 +74,7 @@ fn compile_component(
     validate(binary, setup.features, true)?;
     let (shown, reset) = shown(binary, setup, Shape::Component)?;
     let mut description = Description { componentized, reset, ..describe_component::describe(binary)? };
-    // Where the state can be reached, one core instance more does it.
-    description.needs.instances += u32::from(description.reset.is_some());
+    description.needs.instances += description.reset.as_ref().map_or(0, |reset| reset.keepers);
     let description = sized(description)?;
     let engine = EngineSpec::compile(setup, true).engine()?;
     let artifact = engine.precompile_component(&shown).map_err(uncompilable)?;

@@ -326,7 +326,7 @@ impl CoreGuest {
 
     /// An instance that has run, as it was before.
     fn restored(&self, mut live: Live) -> Option<Live> {
-        let (resetter, origin) = (self.resetter.as_ref()?, live.origin.as_ref()?);
+        let (resetter, origin) = (self.resetter.as_ref()?, live.origin.as_mut()?);
         resetter.restore(&mut live.store, origin).then_some(live)
     }
 

@@ -16,6 +16,7 @@ pub mod deterministic;
 pub mod engine;
 pub mod instance;
 mod net;
+pub mod pages;
 pub mod preview1;
 pub mod reset;
 pub mod resettable;

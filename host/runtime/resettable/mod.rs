@@ -3,6 +3,7 @@
 //! a module is compiled; [`super::reset`] and the component's own do it.
 
 mod component;
+mod keeper;
 mod module;
 
 use crate::describe::{Reset, Shape};
@@ -17,9 +18,9 @@ pub const GLOBAL: &str = "wpool:state:global:";
 
 /// What the names of functions begin with that are added to a component.
 pub const FUNCTIONS: &str = "wpool-state-";
-/// Remembers all globals.
+/// Remembers globals, followed by the number of their keeper.
 pub const SAVE: &str = "wpool-state-save";
-/// Sets all globals to what was remembered.
+/// Sets globals to what was remembered, followed by the same.
 pub const RESTORE: &str = "wpool-state-restore";
 /// The first bytes of a memory, followed by its number.
 pub const BASE: &str = "wpool-state-base";
@@ -38,7 +39,7 @@ pub fn resettable(binary: &[u8], shape: Shape, features: Features) -> Option<(Re
             let module::Exported { binary, memory, globals, image, at, moved } = module::exported(binary, false)?;
             let memories = memory.then_some(image).into_iter().collect();
             let globals = u32::try_from(globals.len()).ok()?;
-            Some((Reset { memories, globals, moved: vec![(at, moved)] }, binary))
+            Some((Reset { memories, globals, keepers: 0, moved: vec![(at, moved)] }, binary))
         }
         Shape::Component => component::exported(binary, features),
     }

@@ -10,10 +10,10 @@ use wasmparser::{
 
 use super::{GLOBAL, MEMORY, PREFIX};
 
-/// Most globals that are put back for each task, of one module.
+/// Most globals that are put back for each task, of a module that is no part.
 const MAX_GLOBALS: usize = 64;
 /// Largest span of initial data that a worker holds a copy of, in bytes.
-const MAX_IMAGE: u64 = 8 << 20;
+const MAX_IMAGE: u64 = 16 << 20;
 /// Bytes of a binary before its first section.
 const HEADER: usize = 8;
 
@@ -132,7 +132,7 @@ impl State {
         if ty.mutable {
             self.globals.push((index, number(ty.content_type)?));
         }
-        (self.globals.len() <= MAX_GLOBALS).then_some(())
+        (self.part || self.globals.len() <= MAX_GLOBALS).then_some(())
     }
 
     fn data(&mut self, data: &wasmparser::Data<'_>) -> Option<()> {

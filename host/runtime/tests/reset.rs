@@ -6,7 +6,7 @@ use wasm_smith::{Config, Module as Random};
 use super::{Bench, command, compile_setup, core, load_anew, load_file, must_load, spec};
 use crate::limits::Tighter;
 use crate::outcome::Kind;
-use crate::runtime::reset::Pages;
+use crate::runtime::pages::Pages;
 use crate::runtime::{TaskInput, compile};
 use crate::wire::message::{Abi, ItemForm, Spread, Target, TaskSpec};
 
@@ -119,11 +119,51 @@ fn component() -> TaskSpec {
 
 #[test]
 fn what_a_task_of_a_component_changed_is_gone_for_the_next() {
-    assert!(is_reset(COMPONENT, &component()));
+    tells_no_difference(COMPONENT);
+}
+
+/// The same component twice in others, once two levels deep, beside one without
+/// a state, one whose memory is empty, and one of its own modules.
+#[test]
+fn what_a_task_of_a_nested_component_changed_is_gone_for_the_next() {
+    let inner = COMPONENT.strip_prefix("(component").expect("a component");
+    let exports = |names: [(&str, &str, &str); 3]| {
+        names.map(|(name, of, function)| format!(r#"(export "{name}" (func ${of} "{function}"))"#)).join(" ")
+    };
+    let wat = format!(
+        r#"(component
+            (component $inner {inner}
+            (component $around
+              (component $deep {inner}
+              (core module $own (memory 1) (global (mut i32) (i32.const 1)))
+              (core instance (instantiate $own))
+              (instance $i (instantiate $deep))
+              (instance $bundle (export "unused" (func $i "three")))
+              (export "exported" (instance $bundle))
+              {})
+            (component $stateless
+              (core module $m (memory (export "m") 0) (func (export "f")))
+              (core instance $i (instantiate $m))
+              (func (export "f") (canon lift (core func $i "f"))))
+            (instance (instantiate $stateless))
+            (instance $a (instantiate $inner))
+            (instance $b (instantiate $around))
+            (core module $top (memory 3) (global (mut i64) (i64.const 1)))
+            (core instance (instantiate $top))
+            {})"#,
+        exports([("one", "i", "one"), ("two", "i", "two"), ("three", "i", "three")]),
+        exports([("one", "a", "one"), ("two", "b", "two"), ("three", "b", "one")]),
+    );
+    tells_no_difference(&wat);
+}
+
+/// Tasks of a component cannot tell whether their instance was put back.
+fn tells_no_difference(wat: &str) {
+    assert!(is_reset(wat, &component()));
     let mut task = component();
     task.limits.fuel = Some(10_000);
-    let mut reset = load_file(COMPONENT.as_bytes(), task.clone(), None, true).expect("loads");
-    let mut anew = load_anew(COMPONENT.as_bytes(), task).expect("loads");
+    let mut reset = load_file(wat.as_bytes(), task.clone(), None, true).expect("loads");
+    let mut anew = load_anew(wat.as_bytes(), task).expect("loads");
     for (function, item) in [(0, 1), (1, 1), (2, 1), (0, 2), (1, 2), (0, 3), (0, 4), (2, 4), (0, 5), (0, 6), (1, 6)] {
         let run = |bench: &mut Bench| {
             let mut out = Vec::new();
@@ -144,11 +184,11 @@ fn called(function: u16, item: &[u8]) -> TaskInput<'_> {
 }
 
 #[test]
-fn an_instance_that_called_more_of_wasi_than_random_numbers_is_thrown_away() {
-    let calling = |interface: &str, function: &str| {
+fn an_instance_that_may_hold_handles_is_thrown_away() {
+    let calling = |interface: &str, function: &str, types: &str| {
         format!(
             r#"(component
-                (import "{interface}" (instance $asked (export "{function}" (func (result u64)))))
+                (import "{interface}" (instance $asked {types}))
                 (core func $ask (canon lower (func $asked "{function}")))
                 (core module $m (import "host" "ask" (func $ask (result i64)))
                   (func (export "run") (param i32) (result i64) (call $ask)))
@@ -157,14 +197,34 @@ fn an_instance_that_called_more_of_wasi_than_random_numbers_is_thrown_away() {
                 (func (export "run") (param "item" s32) (result u64) (canon lift (core func $i "run"))))"#
         )
     };
-    let random = calling("wasi:random/random@0.2.0", "get-random-u64");
-    let clock = calling("wasi:clocks/monotonic-clock@0.2.0", "now");
-    for (wat, kept) in [(random, true), (clock, false)] {
+    let number = |function: &str| format!(r#"(export "{function}" (func (result u64)))"#);
+    let random = calling("wasi:random/random@0.2.0", "get-random-u64", &number("get-random-u64"));
+    let time = calling("wasi:clocks/monotonic-clock@0.2.0", "now", &number("now"));
+    for wat in [random, time] {
         assert!(is_reset(&wat, &spec(Abi::Component, "run")));
         let mut bench = must_load(&wat, spec(Abi::Component, "run"));
         let first = bench.value("1");
-        assert_eq!(bench.guest.is_ready(), kept && scans(), "{wat}");
+        assert_eq!(bench.guest.is_ready(), scans(), "{wat}");
         assert_ne!(bench.value("1"), first, "each task asks for itself");
+    }
+    let wat = r#"(component
+        (import "wasi:io/poll@0.2.0" (instance $poll (export "pollable" (type (sub resource)))))
+        (alias export $poll "pollable" (type $pollable))
+        (import "wasi:clocks/monotonic-clock@0.2.0" (instance $clock
+          (alias outer 1 $pollable (type $outer))
+          (export "pollable" (type $own (eq $outer)))
+          (export "subscribe-duration" (func (param "when" u64) (result (own $own))))))
+        (core func $ask (canon lower (func $clock "subscribe-duration")))
+        (core module $m (import "host" "ask" (func $ask (param i64) (result i32)))
+          (func (export "run") (param i32) (result i32) (call $ask (i64.const 1))))
+        (core instance $host (export "ask" (func $ask)))
+        (core instance $i (instantiate $m (with "host" (instance $host))))
+        (func (export "run") (param "item" s32) (result u32) (canon lift (core func $i "run"))))"#;
+    assert!(is_reset(wat, &spec(Abi::Component, "run")));
+    let mut bench = must_load(wat, spec(Abi::Component, "run"));
+    for _ in 0..3 {
+        assert_eq!(bench.value("1"), "1", "the first handle");
+        assert!(!bench.guest.is_ready());
     }
 }
 
@@ -173,8 +233,14 @@ fn components_whose_state_is_not_all_known_are_made_anew() {
     let unknown = [
         ("handles of its own", "(type $r (resource (rep i32))) (core func (canon resource.new $r))"),
         (
-            "a nested component with instances",
-            "(component $c (core module $m (memory 1)) (core instance (instantiate $m)))",
+            "a module of an outer component",
+            "(core module $m (memory 1))
+             (component (alias outer 1 $m (core module $n)) (core instance (instantiate $n)))",
+        ),
+        (
+            "a component of an outer one",
+            "(component $c (core module $m (memory 1)) (core instance (instantiate $m)))
+             (component (alias outer 1 $c (component $d)) (instance (instantiate $d)))",
         ),
         (
             "a table that is written to",
@@ -264,7 +330,7 @@ fn modules_whose_state_is_not_all_known_are_made_anew() {
         ("a global that is a reference", r"(global $g (mut funcref) (ref.null func))"),
         ("a vector", r"(global $g (mut v128) (v128.const i64x2 0 0))"),
         ("a name of ours", r#"(func (export "wpool:state:memory"))"#),
-        ("much data", r#"(memory 200) (data (i32.const 0) "x") (data (i32.const 9000000) "x")"#),
+        ("much data", r#"(memory 300) (data (i32.const 0) "x") (data (i32.const 17000000) "x")"#),
         ("data somewhere", r#"(memory 1) (data (i32.add (i32.const 1) (i32.const 2)) "x")"#),
     ];
     for (what, text) in unknown {
@@ -299,12 +365,21 @@ fn a_trap_is_where_it_is_in_the_component_as_it_was_given() {
         (core instance $j (instantiate $two))
         (func (export "one") (param "item" s32) (canon lift (core func $i "f")))
         (func (export "two") (param "item" s32) (canon lift (core func $j "f"))))"#;
-    let binary = wat::parse_str(wat).expect("a component");
-    for (name, constant) in [("one", 0xd7), ("two", 0xd8)] {
+    let nested = format!(
+        r#"(component (core module (memory 1)) (component $first {} (component $second {} (instance $a (instantiate $first))
+            (instance $b (instantiate $second)) (export "one" (func $a "one")) (export "two" (func $b "two")))"#,
+        wat.strip_prefix("(component").expect("a component"),
+        wat.strip_prefix("(component").expect("a component").replace("1111", "1113"),
+    );
+    for (wat, name, constant) in
+        [(wat, "one", 0xd7), (wat, "two", 0xd8), (&nested, "one", 0xd7), (&nested, "two", 0xd8)]
+    {
+        let binary = wat::parse_str(wat).expect("a component");
         let task = spec(Abi::Component, name);
         assert!(is_reset(wat, &task));
         let body = [0x41, constant, 0x08, 0x1a, 0];
-        let at = binary.windows(body.len()).position(|bytes| bytes == body).expect("the body") as u64 + 4;
+        // The last one is nested's second.
+        let at = binary.windows(body.len()).rposition(|bytes| bytes == body).expect("the body") as u64 + 4;
         assert_eq!(must_load(wat, task).failure("1").detail.frames[0].offset, Some(at), "{name}");
     }
 }

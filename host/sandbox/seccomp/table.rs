@@ -55,8 +55,9 @@ const fn old(name: &'static str, x86_64: u16) -> Call {
 const PROT_EXEC: u32 = 4;
 const MADV_DONTNEED: u32 = 4;
 const MADV_FREE: u32 = 8;
+const MADV_NOHUGEPAGE: u32 = 15;
 /// `PAGEMAP_SCAN`: which pages did a task dirty? Asked of `/proc/self/pagemap`,
-/// which the engine opened before.
+/// which was opened before.
 const PAGEMAP_SCAN: u32 = 0xC060_6610;
 const RWF_APPEND: u32 = 16;
 const SIGABRT: u32 = 6;
@@ -90,7 +91,12 @@ pub const ALWAYS: &[Call] = &[
     call("munmap", 11, 215),
     call("mremap", 25, 216),
     call("brk", 12, 214),
-    only("madvise", 28, 233, &[&[Test::Is(2, MADV_DONTNEED)], &[Test::Is(2, MADV_FREE)]]),
+    only(
+        "madvise",
+        28,
+        233,
+        &[&[Test::Is(2, MADV_DONTNEED)], &[Test::Is(2, MADV_FREE)], &[Test::Is(2, MADV_NOHUGEPAGE)]],
+    ),
     // Locks, without those that inherit priorities.
     only(
         "futex",
@@ -122,6 +128,10 @@ pub const ALWAYS: &[Call] = &[
 
 /// A worker that runs tasks.
 pub const RUN: &[Call] = &[
+    // Were there page faults since it was last asked which pages are dirty?
+    // With any argument: what needs no look at arguments is quicker, and this
+    // is asked after each task.
+    call("getrusage", 98, 165),
     only("ioctl", 16, 29, &[&[Test::Is(1, PAGEMAP_SCAN)]]),
     // The runtime that WASI sleeps on.
     old("epoll_wait", 232),

@@ -206,7 +206,7 @@ fn numbers_are_those_of_the_kernel() {
         SYS_read SYS_write SYS_readv SYS_writev SYS_recvfrom SYS_recvmsg SYS_sendto SYS_sendmsg SYS_ppoll SYS_close
         SYS_mmap SYS_mprotect SYS_munmap SYS_mremap SYS_brk SYS_madvise SYS_futex SYS_sched_yield SYS_clock_gettime
         SYS_clock_getres SYS_clock_nanosleep SYS_restart_syscall SYS_getrandom SYS_rt_sigreturn SYS_sigaltstack
-        SYS_rt_sigaction SYS_rt_sigprocmask SYS_getpid SYS_gettid SYS_tgkill SYS_exit SYS_exit_group SYS_ioctl
+        SYS_rt_sigaction SYS_rt_sigprocmask SYS_getpid SYS_getrusage SYS_gettid SYS_tgkill SYS_exit SYS_exit_group SYS_ioctl
         SYS_epoll_pwait SYS_pwrite64 SYS_openat SYS_openat2 SYS_statx SYS_newfstatat SYS_fstat SYS_fcntl SYS_lseek
         SYS_pread64 SYS_preadv SYS_getdents64 SYS_readlinkat SYS_fadvise64 SYS_pwritev SYS_pwritev2 SYS_ftruncate
         SYS_fallocate

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use wasmtime::StoreContextMut;
 use wasmtime::component::types::{ComponentInstance, ComponentItem};
 use wasmtime::component::{Component, Linker, LinkerInstance, Resource, ResourceTable, ResourceType};
+use wasmtime_wasi::cli::{WasiCli, WasiCliCtxView};
+use wasmtime_wasi::clocks::{WasiClocks, WasiClocksCtxView};
 use wasmtime_wasi::filesystem::Descriptor;
-use wasmtime_wasi::p2::bindings::random as bindings;
+use wasmtime_wasi::p2::bindings;
+use wasmtime_wasi::p2::bindings::clocks::monotonic_clock;
 use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
 use wasmtime_wasi::random::{WasiRandom, WasiRandomCtx};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView, async_trait};
@@ -80,7 +83,7 @@ impl State<Wasi> {
     }
 
     /// Whether the guest has called what may have given it handles: anything
-    /// of WASI but random numbers.
+    /// of WASI but random numbers, the time and the environment.
     #[must_use]
     pub fn has_asked(&self) -> bool {
         self.wasi.asked
@@ -132,7 +135,7 @@ pub fn linker(component: &Component, grants: &Grants, setup: &RunSetup) -> Resul
     if imports_wasi(component) {
         wasmtime_wasi::p2::add_to_linker_sync(&mut linker).map_err(unlinkable)?;
         linker.allow_shadowing(true);
-        answer_random(&mut linker).map_err(unlinkable)?;
+        answer_without_handles(&mut linker).map_err(unlinkable)?;
         // An adapter asks for directories whatever the program does.
         let files = grants.no_files() && !setup.description.adapted;
         if files {
@@ -161,15 +164,34 @@ pub fn linker(component: &Component, grants: &Grants, setup: &RunSetup) -> Resul
     Ok(linker)
 }
 
-/// Random numbers, which give no handle: hash tables begin with one in many
-/// languages.
-fn answer_random(linker: &mut Linker<ComponentState>) -> wasmtime::Result<()> {
+/// What gives no handle, so that the instance can be put back: random numbers,
+/// with which hash tables begin in many languages, the time, and the
+/// environment.
+fn answer_without_handles(linker: &mut Linker<ComponentState>) -> wasmtime::Result<()> {
     fn random(state: &mut ComponentState) -> &mut WasiRandomCtx {
         state.made().context.random()
     }
-    bindings::random::add_to_linker::<_, WasiRandom>(linker, random)?;
-    bindings::insecure::add_to_linker::<_, WasiRandom>(linker, random)?;
-    bindings::insecure_seed::add_to_linker::<_, WasiRandom>(linker, random)
+    fn clocks(state: &mut ComponentState) -> WasiClocksCtxView<'_> {
+        let Made { context, table, .. } = state.made();
+        WasiClocksCtxView { ctx: context.clocks(), table }
+    }
+    fn cli(state: &mut ComponentState) -> WasiCliCtxView<'_> {
+        let Made { context, table, .. } = state.made();
+        WasiCliCtxView { ctx: context.cli(), table }
+    }
+    bindings::random::random::add_to_linker::<_, WasiRandom>(linker, random)?;
+    bindings::random::insecure::add_to_linker::<_, WasiRandom>(linker, random)?;
+    bindings::random::insecure_seed::add_to_linker::<_, WasiRandom>(linker, random)?;
+    bindings::clocks::wall_clock::add_to_linker::<_, WasiClocks>(linker, clocks)?;
+    bindings::cli::environment::add_to_linker::<_, WasiCli>(linker, cli)?;
+    // The other functions of this interface give what can be waited for.
+    let mut monotonic = linker.instance(MONOTONIC_CLOCK)?;
+    monotonic.func_wrap("now", |mut store: StoreContextMut<'_, ComponentState>, ()| {
+        monotonic_clock::Host::now(&mut clocks(store.data_mut())).map(|now| (now,))
+    })?;
+    monotonic.func_wrap("resolution", |mut store: StoreContextMut<'_, ComponentState>, ()| {
+        monotonic_clock::Host::resolution(&mut clocks(store.data_mut())).map(|resolution| (resolution,))
+    })
 }
 
 /// What keeps a component from being linked.

@@ -11,7 +11,8 @@ use wasmtime::component::{Component, ComponentExportIndex, Instance, TypedFunc, 
 
 use crate::describe::Reset;
 use crate::runtime::abi::component::link::ComponentState;
-use crate::runtime::reset::{Image, Pages, range};
+use crate::runtime::pages::{Pages, Written, faults, keep_small, range};
+use crate::runtime::reset::Image;
 use crate::runtime::resettable::{BASE, RESTORE, SAVE, SIZE};
 
 /// Instances in a row that could not be put back, after which none is tried:
@@ -25,8 +26,8 @@ const PAGE: usize = 64 << 10;
 /// How the instances of one component are put back.
 pub struct Resetter {
     pages: Pages,
-    save: ComponentExportIndex,
-    restore: ComponentExportIndex,
+    /// What remembers globals, and sets them.
+    keepers: Vec<(ComponentExportIndex, ComponentExportIndex)>,
     memories: Vec<Exports>,
     /// How each memory begins, once there was an instance. All begin alike: one
     /// that asked its host for anything on the way is not put back.
@@ -44,13 +45,37 @@ struct Exports {
 
 /// The state that an instance began in.
 pub struct Origin {
-    restore: TypedFunc<(), ()>,
-    /// Address and bytes of each memory.
-    memories: Vec<(usize, usize)>,
+    restore: Vec<TypedFunc<(), ()>>,
+    memories: Vec<Begun>,
     /// Bytes of all memories and tables.
     total: u64,
     /// Instructions that it took to make it, where they are counted.
     pub spent: u64,
+}
+
+/// A memory as it began.
+#[derive(Default)]
+struct Begun {
+    address: usize,
+    /// Its size in bytes.
+    size: usize,
+    written: Written,
+}
+
+impl Begun {
+    /// What is in it.
+    ///
+    /// # Safety
+    /// The memory is that of an instance whose store is there and exclusively
+    /// borrowed for as long as what is returned; it has not grown since it was
+    /// looked up. Memories neither move nor shrink.
+    unsafe fn data<'a>(&self) -> &'a mut [u8] {
+        if self.size == 0 {
+            return &mut [];
+        }
+        // SAFETY: so the caller says.
+        unsafe { std::slice::from_raw_parts_mut(std::ptr::with_exposed_provenance_mut(self.address), self.size) }
+    }
 }
 
 impl Resetter {
@@ -59,14 +84,14 @@ impl Resetter {
     #[must_use]
     pub fn new(component: &Component, reset: &Reset) -> Option<Self> {
         let export = |name: &str| component.get_export_index(None, name);
+        let keeper = |number: u32| Some((export(&format!("{SAVE}{number}"))?, export(&format!("{RESTORE}{number}"))?));
         let memory = |(number, image): (usize, &(u64, u64))| {
             let (base, size) = (export(&format!("{BASE}{number}"))?, export(&format!("{SIZE}{number}"))?);
             Some(Exports { base, size, image: *image })
         };
         Some(Self {
             pages: Pages::open()?,
-            save: export(SAVE)?,
-            restore: export(RESTORE)?,
+            keepers: (0..reset.keepers).map(keeper).collect::<Option<_>>()?,
             memories: reset.memories.iter().enumerate().map(memory).collect::<Option<_>>()?,
             images: OnceCell::new(),
             failures: Cell::new(0),
@@ -108,33 +133,44 @@ impl Resetter {
             store.set_fuel(u64::MAX)?;
         }
         store.set_epoch_deadline(FOREVER);
-        instance.get_typed_func::<(), ()>(&mut *store, self.save)?.call(&mut *store, ())?;
+        let mut restore = Vec::with_capacity(self.keepers.len());
+        for (save, restores) in &self.keepers {
+            instance.get_typed_func::<(), ()>(&mut *store, *save)?.call(&mut *store, ())?;
+            restore.push(instance.get_typed_func::<(), ()>(&mut *store, *restores)?);
+        }
         let mut memories = Vec::with_capacity(self.memories.len());
         for exports in &self.memories {
             let size = instance.get_typed_func::<(), (u32,)>(&mut *store, exports.size)?;
             let (size,) = size.call(&mut *store, ())?;
             if size == 0 {
-                return Ok(None);
+                // Nothing to put back: one that grows is thrown away.
+                memories.push(Begun::default());
+                continue;
             }
             let base = instance.get_typed_func::<(), (WasmList<u8>,)>(&mut *store, exports.base)?;
             let (first,) = base.call(&mut *store, ())?;
-            memories.push((first.as_le_slice(&*store).as_ptr().expose_provenance(), size as usize * PAGE));
+            let address = first.as_le_slice(&*store).as_ptr().expose_provenance();
+            let begun = Begun { address, size: size as usize * PAGE, written: Written::default() };
+            // SAFETY: this store's, in which nothing runs.
+            if !keep_small(unsafe { begun.data() }) {
+                return Ok(None);
+            }
+            memories.push(begun);
         }
         if self.images.get().is_none() {
             let Some(images) = self.images(&memories) else { return Ok(None) };
             let _set = self.images.set(images);
         }
-        let restore = instance.get_typed_func::<(), ()>(&mut *store, self.restore)?;
         Ok(Some(Origin { restore, memories, total: store.data().meter.total(), spent }))
     }
 
     /// How memories begin that were found so: what the component says of it,
     /// and what was written while the instance was made.
-    fn images(&self, memories: &[(usize, usize)]) -> Option<Vec<Image>> {
-        let image = |(memory, exports): (&(usize, usize), &Exports)| {
-            // SAFETY: the memory of an instance whose store is there, and in
-            // which nothing runs: `look` is called before its first task.
-            let bytes = unsafe { std::slice::from_raw_parts(std::ptr::with_exposed_provenance(memory.0), memory.1) };
+    fn images(&self, memories: &[Begun]) -> Option<Vec<Image>> {
+        let image = |(begun, exports): (&Begun, &Exports)| {
+            // SAFETY: that of a store in which nothing runs: `look` is called
+            // before its first task.
+            let bytes = unsafe { begun.data() };
             let mut ranges = self.pages.dirty(bytes)?;
             ranges.extend(range(exports.image));
             Image::of(bytes, ranges)
@@ -146,7 +182,7 @@ impl Resetter {
     /// that was possible: not if it asked its host for anything, which may have
     /// left handles; nor if a memory has grown or much of it was written to.
     #[must_use]
-    pub fn restore(&self, store: &mut Store<ComponentState>, origin: &Origin) -> bool {
+    pub fn restore(&self, store: &mut Store<ComponentState>, origin: &mut Origin) -> bool {
         let state = store.data();
         let unchanged = !state.has_asked() && state.meter.total() == origin.total;
         let restored = unchanged && self.put_back(store, origin);
@@ -158,17 +194,17 @@ impl Resetter {
         restored
     }
 
-    fn put_back(&self, store: &mut Store<ComponentState>, origin: &Origin) -> bool {
+    fn put_back(&self, store: &mut Store<ComponentState>, origin: &mut Origin) -> bool {
         let Some(images) = self.images.get() else { return false };
-        if origin.restore.call(&mut *store, ()).is_err() {
+        if !origin.restore.iter().all(|restore| restore.call(&mut *store, ()).is_ok()) {
             return false;
         }
-        origin.memories.iter().zip(images).all(|((base, size), image)| {
-            // SAFETY: the memory of an instance in this store, which is
-            // exclusively borrowed; it has not grown since it was looked up, as
-            // the meter says, and memories neither move nor shrink.
-            let memory = unsafe { std::slice::from_raw_parts_mut(std::ptr::with_exposed_provenance_mut(*base), *size) };
-            self.pages.restore(memory, image)
+        let faults = faults();
+        origin.memories.iter_mut().zip(images).all(|(begun, image)| {
+            // SAFETY: that of this store, which is exclusively borrowed; it has
+            // not grown, as the meter says.
+            let memory = unsafe { begun.data() };
+            image.restore(memory, &self.pages, &mut begun.written, faults)
         })
     }
 
