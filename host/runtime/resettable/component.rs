@@ -12,7 +12,7 @@ use wasmparser::{
 };
 
 use super::keeper::Keeper;
-use super::module::{self, Exported};
+use super::module::{self, Exported, MAX_IMAGE};
 use super::{BASE, FUNCTIONS, RESTORE, SAVE, SIZE};
 use crate::describe::Reset;
 use crate::limits::Features;
@@ -21,7 +21,7 @@ use crate::runtime::engine::accepted;
 /// Most globals of all core instances together.
 const MAX_GLOBALS: usize = 1024;
 /// Most memories of all core instances together, and most keepers.
-const MAX_MEMORIES: usize = 16;
+const MAX_MEMORIES: usize = 8;
 /// Components in one another.
 const MAX_DEPTH: u32 = 8;
 /// Bytes of a binary before its first section.
@@ -104,8 +104,9 @@ impl State {
         self.keepers += other.keepers;
         self.globals += other.globals;
         self.memories.extend_from_slice(&other.memories);
-        let small = self.globals <= MAX_GLOBALS && self.memories.len() <= MAX_MEMORIES;
-        (small && self.keepers as usize <= MAX_MEMORIES).then_some(())
+        let image: u64 = self.memories.iter().map(|(start, end)| end - start).sum();
+        let few = self.memories.len() <= MAX_MEMORIES && self.keepers as usize <= MAX_MEMORIES;
+        (few && self.globals <= MAX_GLOBALS && image <= MAX_IMAGE).then_some(())
     }
 
     /// Names of the functions of such state, behind that which is `before` it.

@@ -12,8 +12,9 @@ use super::{GLOBAL, MEMORY, PREFIX};
 
 /// Most globals that are put back for each task, of a module that is no part.
 const MAX_GLOBALS: usize = 64;
-/// Largest span of initial data that a worker holds a copy of, in bytes.
-const MAX_IMAGE: u64 = 16 << 20;
+/// Largest span of initial data that a worker holds a copy of, in bytes; of all
+/// memories together.
+pub const MAX_IMAGE: u64 = 16 << 20;
 /// Bytes of a binary before its first section.
 const HEADER: usize = 8;
 
