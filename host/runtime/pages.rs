@@ -23,7 +23,7 @@ const MOST_STRETCHES: usize = 1024;
 /// From how many bytes on the account is made anew after so many tasks, so that
 /// one that wrote to much does not make all later ones slower.
 const MUCH: usize = 256 << 10;
-const TASKS: u32 = 64;
+const TASKS: u32 = 256;
 
 /// The kernel's account of this process's pages.
 pub struct Pages {
