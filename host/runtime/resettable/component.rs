@@ -21,7 +21,7 @@ use crate::runtime::engine::accepted;
 /// Most globals of all core instances together.
 const MAX_GLOBALS: usize = 1024;
 /// Most memories of all core instances together, and most keepers.
-const MAX_MEMORIES: usize = 8;
+const MAX_MEMORIES: usize = 12;
 /// Components in one another.
 const MAX_DEPTH: u32 = 8;
 /// Bytes of a binary before its first section.
