@@ -207,6 +207,8 @@ const ROWS: &[(&str, &str, &[&str])] = &[
             "every_system_call_that_is_not_listed_is_death",
             "listed_system_calls_with_other_arguments_are_death",
             "starting_connecting_and_opening_are_death",
+            "descriptors_get_no_owner_to_signal_whatever_is_granted",
+            "only_the_listed_kinds_of_sockets_and_options_are_there",
             "every_listed_system_call_is_allowed",
             "every_system_call_that_is_not_listed_is_death_in_an_initializer",
             "starting_connecting_and_opening_are_death_in_an_initializer",
