@@ -87,7 +87,14 @@ impl Capabilities {
     /// Whether a task can change files that outlive it.
     #[must_use]
     pub fn writes_files(&self) -> bool {
-        self.dirs.iter().any(|dir| dir.access == Access::ReadWrite)
+        !self.writable().is_empty()
+    }
+
+    /// The directories whose files tasks can change.
+    #[must_use]
+    pub fn writable(&self) -> Vec<PathBuf> {
+        let writable = self.dirs.iter().filter(|dir| dir.access == Access::ReadWrite);
+        writable.map(|dir| dir.host.clone()).collect()
     }
 
     /// Whether a task can talk to others while it runs.

@@ -59,6 +59,7 @@ pub mod pool;
 pub mod runtime;
 pub mod sandbox;
 pub mod scan;
+pub mod tree;
 pub mod value;
 pub mod wire;
 pub mod worker;

@@ -8,11 +8,11 @@
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Once;
 
+use crate::tree::{self, Remover};
 use rustix::fs::{FlockOperation, OFlags, flock};
-use tempfile::TempDir;
 
 /// How the names of scratch directories begin.
 const PREFIX: &str = "wpool-scratch-";
@@ -23,9 +23,16 @@ const TRIES: u32 = 16;
 /// A private directory that goes when it is dropped.
 #[derive(Debug)]
 pub struct ScratchDir {
-    folder: TempDir,
-    /// Goes after the folder: fields drop in order.
-    _lock: File,
+    path: PathBuf,
+    lock: File,
+}
+
+impl Drop for ScratchDir {
+    fn drop(&mut self) {
+        // Not by std, which calls itself for each folder in a folder. What
+        // cannot be removed is left to a later host.
+        let _ = tree::clear(&self.lock, Remover::Host).and_then(|()| fs::remove_dir(&self.path));
+    }
 }
 
 impl ScratchDir {
@@ -44,9 +51,9 @@ impl ScratchDir {
 
     fn make_in(parent: &Path) -> io::Result<Self> {
         for _ in 0..TRIES {
-            let folder = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?;
-            if let Some(lock) = lock(folder.path())? {
-                return Ok(Self { folder, _lock: lock });
+            let path = tempfile::Builder::new().prefix(PREFIX).tempdir_in(parent)?.keep();
+            if let Some(lock) = lock(&path)? {
+                return Ok(Self { path, lock });
             }
         }
         Err(io::Error::other("it is removed again and again"))
@@ -55,7 +62,7 @@ impl ScratchDir {
     /// Where it is.
     #[must_use]
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
     }
 }
 
@@ -84,8 +91,8 @@ fn sweep(parent: &Path) {
     for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
         let is_ours = entry.file_name().to_string_lossy().starts_with(PREFIX)
             && entry.metadata().is_ok_and(|meta| meta.is_dir() && meta.uid() == own);
-        if is_ours && let Ok(Some(_held)) = lock(&entry.path()) {
-            let _ = fs::remove_dir_all(entry.path());
+        if is_ours && let Ok(Some(held)) = lock(&entry.path()) {
+            let _ = tree::clear(&held, Remover::Host).and_then(|()| fs::remove_dir(entry.path()));
         }
     }
 }

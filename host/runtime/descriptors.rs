@@ -22,6 +22,8 @@ const NO_SPACE: i32 = 51;
 const CONNECTION_RESET: i32 = 15;
 const IO: i32 = 29;
 const PIPE: i32 = 64;
+/// The flag of `path_open` that makes a file.
+const CREATE: i32 = 1;
 /// Bytes of an address and a length.
 const VECTOR: usize = 8;
 /// Most vectors in one call, as POSIX systems have it.
@@ -34,6 +36,13 @@ const STDERR: i32 = 2;
 pub struct Files {
     /// Bytes that it may still write.
     budget: u64,
+    /// Blocks that it may still begin.
+    blocks: u64,
+    /// Descriptors, by their bits, that were written to and did nothing else
+    /// since.
+    going_on: u64,
+    /// Where the last write by position was, and where it ended.
+    last: Option<(i32, u64)>,
     /// It closed or moved a standard stream: the numbers 0 to 2 may be files.
     streams_moved: bool,
 }
@@ -42,8 +51,29 @@ impl Files {
     /// For a task that may write `budget` bytes to files.
     #[must_use]
     pub fn new(budget: u64) -> Self {
-        Self { budget, streams_moved: false }
+        Self { budget, blocks: blocks(budget), ..Self::default() }
     }
+
+    /// The descriptor's place is another one from here on.
+    fn moves(&mut self, fd: i32) {
+        self.going_on &= !bit(fd);
+    }
+}
+
+/// What a file system takes for the first byte in a place, or for a name.
+const BLOCK: u64 = 4096;
+/// Blocks that may be begun whatever the budget.
+const MIN_BLOCKS: u64 = 1024;
+
+/// How many blocks may be begun by who may write `budget` bytes: single bytes
+/// in as many places, or empty files, would fill a disk all the same.
+#[must_use]
+pub fn blocks(budget: u64) -> u64 {
+    MIN_BLOCKS + budget / BLOCK
+}
+
+fn bit(fd: i32) -> u64 {
+    u32::try_from(fd).ok().and_then(|fd| 1_u64.checked_shl(fd)).unwrap_or(0)
 }
 
 /// Whether the guest has a file open, of descriptors from `first` up to `last`.
@@ -66,10 +96,15 @@ pub fn shadow(linker: &mut Linker<CoreState>, grants: &Grants) -> wasmtime::Resu
     linker.func_wrap(MODULE, "fd_write", fd_write)?;
     linker.func_wrap(MODULE, "fd_close", fd_close)?;
     linker.func_wrap(MODULE, "fd_renumber", fd_renumber)?;
-    if grants.connections() {
+    if grants.connections() || grants.writable() {
         linker.func_wrap(MODULE, "fd_read", fd_read)?;
     }
     if grants.writable() {
+        linker.func_wrap(MODULE, "fd_seek", fd_seek)?;
+        linker.func_wrap(MODULE, "path_create_directory", path_create_directory)?;
+        linker.func_wrap(MODULE, "path_link", path_link)?;
+        linker.func_wrap(MODULE, "path_open", path_open)?;
+        linker.func_wrap(MODULE, "path_symlink", path_symlink)?;
         linker.func_wrap(MODULE, "fd_pwrite", fd_pwrite)?;
         linker.func_wrap(MODULE, "fd_allocate", fd_allocate)?;
         linker.func_wrap(MODULE, "fd_filestat_set_size", fd_filestat_set_size)?;
@@ -88,9 +123,11 @@ fn fd_write(mut caller: Caller<'_, CoreState>, fd: i32, vectors: i32, count: i32
     {
         return print(&mut caller, stream, vectors as u32, count as u32, written as u32);
     }
-    if !within_budget(&mut caller, vectors as u32, count as u32) {
+    let begins = caller.data().wasi.files.going_on & bit(fd) == 0;
+    if !within_budget(&mut caller, vectors as u32, count as u32) || begins && !begin_block(&mut caller) {
         return Ok(NO_SPACE);
     }
+    caller.data_mut().wasi.files.going_on |= bit(fd);
     let errno = call(&mut caller, |context, memory| {
         in_tokio(preview1::fd_write(context, memory, fd, vectors, count, written))
     })?;
@@ -106,6 +143,7 @@ fn fd_read(mut caller: Caller<'_, CoreState>, fd: i32, vectors: i32, count: i32,
         let received = receive(&mut caller, &connection, (vectors as u32, count as u32), read as u32);
         return Ok(received.err().unwrap_or(SUCCESS));
     }
+    caller.data_mut().wasi.files.moves(fd);
     call(&mut caller, |context, memory| in_tokio(preview1::fd_read(context, memory, fd, vectors, count, read)))
 }
 
@@ -150,14 +188,75 @@ fn fd_pwrite(
     offset: i64,
     written: i32,
 ) -> Outcome {
-    if !within_budget(&mut caller, vectors as u32, count as u32) {
+    let begins = caller.data().wasi.files.last != Some((fd, offset.cast_unsigned()));
+    if !within_budget(&mut caller, vectors as u32, count as u32) || begins && !begin_block(&mut caller) {
         return Ok(NO_SPACE);
     }
     let errno = call(&mut caller, |context, memory| {
         in_tokio(preview1::fd_pwrite(context, memory, fd, vectors, count, offset, written))
     })?;
-    spend(&mut caller, errno, written as u32);
+    let count = spend(&mut caller, errno, written as u32);
+    caller.data_mut().wasi.files.last = Some((fd, offset.cast_unsigned().saturating_add(count)));
     Ok(errno)
+}
+
+fn fd_seek(mut caller: Caller<'_, CoreState>, fd: i32, offset: i64, whence: i32, place: i32) -> Outcome {
+    caller.data_mut().wasi.files.moves(fd);
+    call(&mut caller, |context, memory| in_tokio(preview1::fd_seek(context, memory, fd, offset, whence, place)))
+}
+
+fn path_create_directory(mut caller: Caller<'_, CoreState>, fd: i32, path: i32, length: i32) -> Outcome {
+    named(&mut caller, |context, memory| in_tokio(preview1::path_create_directory(context, memory, fd, path, length)))
+}
+
+fn path_symlink(mut caller: Caller<'_, CoreState>, to: i32, length: i32, fd: i32, path: i32, own: i32) -> Outcome {
+    named(&mut caller, |context, memory| in_tokio(preview1::path_symlink(context, memory, to, length, fd, path, own)))
+}
+
+#[expect(clippy::too_many_arguments, reason = "as the interface has it")]
+fn path_link(
+    mut caller: Caller<'_, CoreState>,
+    from: i32,
+    flags: i32,
+    old: i32,
+    old_length: i32,
+    to: i32,
+    new: i32,
+    new_length: i32,
+) -> Outcome {
+    named(&mut caller, |context, memory| {
+        in_tokio(preview1::path_link(context, memory, from, flags, old, old_length, to, new, new_length))
+    })
+}
+
+#[expect(clippy::too_many_arguments, reason = "as the interface has it")]
+fn path_open(
+    mut caller: Caller<'_, CoreState>,
+    fd: i32,
+    links: i32,
+    path: i32,
+    length: i32,
+    how: i32,
+    rights: i64,
+    inherited: i64,
+    flags: i32,
+    opened: i32,
+) -> Outcome {
+    if how & CREATE != 0 && !begin_block(&mut caller) {
+        return Ok(NO_SPACE);
+    }
+    call(&mut caller, |context, memory| {
+        let open = preview1::path_open(context, memory, fd, links, path, length, how, rights, inherited, flags, opened);
+        in_tokio(open)
+    })
+}
+
+/// Calls what makes a name.
+fn named(
+    caller: &mut Caller<'_, CoreState>,
+    function: impl FnOnce(&mut WasiP1Ctx, &mut GuestMemory<'_>) -> Outcome,
+) -> Outcome {
+    if begin_block(caller) { call(caller, function) } else { Ok(NO_SPACE) }
 }
 
 fn fd_allocate(mut caller: Caller<'_, CoreState>, fd: i32, offset: i64, length: i64) -> Outcome {
@@ -176,12 +275,16 @@ fn fd_filestat_set_size(mut caller: Caller<'_, CoreState>, fd: i32, size: i64) -
 }
 
 fn fd_close(mut caller: Caller<'_, CoreState>, fd: i32) -> Outcome {
+    caller.data_mut().wasi.files.moves(fd);
     caller.data_mut().wasi.files.streams_moved |= (0..=STDERR).contains(&fd);
     call(&mut caller, |context, memory| in_tokio(preview1::fd_close(context, memory, fd)))
 }
 
 fn fd_renumber(mut caller: Caller<'_, CoreState>, from: i32, to: i32) -> Outcome {
-    caller.data_mut().wasi.files.streams_moved = true;
+    let files = &mut caller.data_mut().wasi.files;
+    files.streams_moved = true;
+    files.moves(from);
+    files.moves(to);
     call(&mut caller, |context, memory| in_tokio(preview1::fd_renumber(context, memory, from, to)))
 }
 
@@ -259,13 +362,26 @@ fn may_reach(caller: &mut Caller<'_, CoreState>, bytes: u64) -> bool {
     fits
 }
 
-/// Counts what a call wrote.
-fn spend(caller: &mut Caller<'_, CoreState>, errno: i32, written: u32) {
+/// Counts what a call wrote, and gives it.
+fn spend(caller: &mut Caller<'_, CoreState>, errno: i32, written: u32) -> u64 {
     if errno != SUCCESS {
-        return;
+        return 0;
     }
-    let Some(Extern::Memory(memory)) = caller.get_export("memory") else { return };
-    let count = word(memory.data(&*caller), written as usize).unwrap_or(0);
+    let Some(Extern::Memory(memory)) = caller.get_export("memory") else { return 0 };
+    let count = u64::from(word(memory.data(&*caller), written as usize).unwrap_or(0));
     let files = &mut caller.data_mut().wasi.files;
-    files.budget = files.budget.saturating_sub(u64::from(count));
+    files.budget = files.budget.saturating_sub(count);
+    count
+}
+
+/// Counts a block that may be begun; if there is none, the failure that
+/// follows names the flag.
+fn begin_block(caller: &mut Caller<'_, CoreState>) -> bool {
+    let files = &mut caller.data_mut().wasi.files;
+    let left = files.blocks > 0;
+    files.blocks = files.blocks.saturating_sub(1);
+    if !left {
+        caller.data_mut().deny("--max-write");
+    }
+    left
 }

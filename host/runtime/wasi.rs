@@ -5,7 +5,6 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rustix::fs::{AtFlags, CWD};
 use wasmtime_wasi::filesystem::WasiFilesystemCtx;
 use wasmtime_wasi::p1::WasiP1Ctx;
 use wasmtime_wasi::{FsPerms, WasiCtx, WasiCtxBuilder};
@@ -16,6 +15,7 @@ use crate::runtime::desk::Desk;
 use crate::runtime::deterministic::{SeededRng, VirtualClock};
 use crate::runtime::net::{Door, MAX_SOCKETS};
 use crate::sandbox::granted;
+use crate::tree::{self, Remover};
 use crate::wire::message::Refusal;
 use crate::wire::page::Stream;
 
@@ -238,15 +238,6 @@ impl Scratch {
     /// # Errors
     /// When something in it cannot be removed.
     pub fn wipe(&self) -> std::io::Result<()> {
-        for entry in std::fs::read_dir(&self.host)? {
-            let entry = entry?;
-            if entry.file_type()?.is_dir() {
-                std::fs::remove_dir_all(entry.path())?;
-            } else {
-                // Not by std: its `unlink` is no call that workers may make.
-                rustix::fs::unlinkat(CWD, entry.path(), AtFlags::empty())?;
-            }
-        }
-        Ok(())
+        tree::clear(std::fs::File::open(&self.host)?, Remover::Worker)
     }
 }

@@ -181,6 +181,21 @@ fn listed_system_calls_with_other_arguments_are_death() {
 }
 
 #[test]
+fn descriptors_get_no_owner_to_signal_whatever_is_granted() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = granting(folder.path(), Access::ReadWrite);
+    let fcntl = allowed(Files::Write, Net::None).into_iter().find(|(_, call)| call.name == "fcntl").expect("listed").0;
+    let host = i64::from(std::process::id());
+    // An owner, of the older and the newer way; its signal; a lease; news of a
+    // directory; a pipe's size; seals.
+    let dead = [[8, host], [15, 4096], [10, 9], [1024, 1], [1026, 1], [1031, 1 << 20], [1033, 8]];
+    let orders = dead.map(|[command, value]| order(fcntl, [0, command, value, 0, 0, 0]));
+    for (order, outcome) in orders.iter().zip(tried_with(spec, &orders)) {
+        assert!(is_dead(&outcome), "{order}: {:?}", outcome.result);
+    }
+}
+
+#[test]
 fn starting_connecting_and_opening_are_death() {
     let orders = ["spawn", "thread", "connect", "read /etc/passwd", "read /proc/self/environ", "write /tmp/x"];
     let orders = orders.map(|order| format!("\"{order}\""));

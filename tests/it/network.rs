@@ -406,6 +406,8 @@ fn only_the_listed_kinds_of_sockets_and_options_are_there() {
         allowed(Files::None, Net::Sockets).into_iter().find(|(_, call)| call.name == name).expect("listed").0
     };
     let (socket, set, get) = (number("socket"), number("setsockopt"), number("getsockopt"));
+    // A connection by the way of sending: landlock has no say in it.
+    let fast_open = 0x2000_0000;
     let dead = [
         // Local, raw, of the kernel's own, of packets; sequenced; other protocols.
         order(socket, [1, 1, 0, 0, 0, 0]),
@@ -422,6 +424,9 @@ fn only_the_listed_kinds_of_sockets_and_options_are_there() {
         order(set, [0, 6, 31, 0, 0, 0]),
         order(get, [0, 1, 17, 0, 0, 0]),
         order(get, [0, 1, 30, 0, 0, 0]),
+        order(number("sendto"), [0, 0, 0, fast_open, 4096, 16]),
+        order(number("sendto"), [0, 0, 0, fast_open | 0x4000, 0, 0]),
+        order(number("sendmsg"), [0, 4096, fast_open, 0, 0, 0]),
     ];
     for (order, outcome) in dead.iter().zip(tried_with(granting("127.0.0.1:1"), &dead)) {
         assert!(is_dead(&outcome), "{order}: {:?}", outcome.result);

@@ -13,7 +13,7 @@ use wpool::outcome::Kind;
 /// modules of its own layer and of lower ones.
 const LAYERS: [&[&str]; 8] = [
     &["error", "limits", "capabilities", "outcome", "layer", "escape", "scan", "placeholder"],
-    &["value", "describe", "wire"],
+    &["value", "describe", "wire", "tree"],
     &["runtime", "sandbox"],
     &["worker"],
     &["pool"],

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fmt::Write;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use bytes::Bytes;
 use super::blocks::{Blocks, too_large};
 use super::lines::Lines;
 use super::reader::{Opened, Piece, Pieces, Place, Want, cannot_read};
-use super::{Format, SharedStatus, Source, detect, glob};
+use super::{Format, SharedStatus, Source, detect, glob, inside};
 use crate::error::Error;
 use crate::escape;
 use crate::outcome::{Failure, Kind};
@@ -35,6 +35,8 @@ pub(crate) struct Files {
     /// What stands before a glob's first special character, up to a slash.
     prefix: PathBuf,
     max: u64,
+    /// Directories that tasks may write to.
+    writable: Vec<PathBuf>,
     status: SharedStatus,
 }
 
@@ -51,7 +53,8 @@ pub(crate) fn open(source: &Source, status: &SharedStatus) -> Result<Opened, Err
             (Paths::Found(found.into_iter()), glob::fixed_prefix(pattern), Some(count))
         }
     };
-    let files = Files { paths, prefix, max, status: SharedStatus::clone(status) };
+    let (writable, shared) = (source.writable.clone(), SharedStatus::clone(status));
+    let files = Files { paths, prefix, max, writable, status: shared };
     let (pieces, name) = (Box::new(files), source.src.clone());
     Ok(Opened { pieces, format: Some(Format::Files), form: ItemForm::Raw, name, count, headers: None })
 }
@@ -118,7 +121,7 @@ impl Pieces for Files {
             Ok(Some(Err(failure))) => return Some(Ok(Piece { body: Err(failure), form, place: Place::None })),
             Ok(Some(Ok(path))) => path,
         };
-        let body = if want == Want::Skip { Ok(Bytes::new()) } else { read(&path, self.max) };
+        let body = if want == Want::Skip { Ok(Bytes::new()) } else { read(&path, self.max, &self.writable) };
         if let Ok(bytes) = &body {
             self.status.add_bytes(bytes.len());
         }
@@ -128,19 +131,15 @@ impl Pieces for Files {
 }
 
 /// The bytes of a file, or why the item has none.
-fn read(path: &Path, max: u64) -> Result<Bytes, Failure> {
+fn read(path: &Path, max: u64, writable: &[PathBuf]) -> Result<Bytes, Failure> {
     let unreadable =
         |error: io::Error| Failure::new(Kind::BadInput, format!("cannot read {}: {error}", escape::path(path)));
-    // Looked at before it is opened: opening a pipe would wait for its writer.
-    let kind = fs::metadata(path).map_err(unreadable)?;
-    if !kind.is_file() {
-        return Err(unreadable(io::Error::other("not a regular file")));
-    }
-    if kind.len() > max {
+    let file = inside::open(path, writable).map_err(unreadable)?;
+    let size = file.metadata().map_err(unreadable)?.len();
+    if size > max {
         return Err(too_large(max));
     }
-    let file = File::open(path).map_err(unreadable)?;
-    let mut bytes = Vec::with_capacity(kind.len() as usize + 1);
+    let mut bytes = Vec::with_capacity(size as usize + 1);
     file.take(max.saturating_add(1)).read_to_end(&mut bytes).map_err(unreadable)?;
     if bytes.len() as u64 > max {
         return Err(too_large(max));

@@ -11,6 +11,7 @@ mod detect;
 mod files;
 mod glob;
 mod id;
+pub(crate) mod inside;
 mod json;
 mod lines;
 mod only;
@@ -19,6 +20,7 @@ mod records;
 #[cfg(test)]
 mod tests;
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -98,6 +100,9 @@ pub struct Source {
     /// A stream that must tell its format does so when it is opened, which
     /// waits for its first byte; else when its first item is wanted.
     pub decide: bool,
+    /// Directories that tasks may write to, without links: items that are
+    /// files in them are read without following links out of them.
+    pub writable: Vec<PathBuf>,
 }
 
 impl Source {
@@ -116,6 +121,7 @@ impl Source {
             name_lines: false,
             max_item: Limits::default().max_item,
             decide: false,
+            writable: Vec::new(),
         }
     }
 }

@@ -1,21 +1,31 @@
-//! The files that a run writes: no two of them may be one, or the last to be
-//! finished takes the place of the others, the journal among them.
+//! The files that a run writes. No two of them may be one, or the last to be
+//! finished takes the place of the others, the journal among them; and none
+//! may be where tasks write: they could change what others came to, or lay a
+//! link there that leads anywhere.
 
 use std::path::{Path, PathBuf};
 
 use crate::cli::args::io::OutputArgs;
+use crate::cli::input::inside;
 use crate::cli::output::Target;
 use crate::error::Error;
 use crate::escape;
 
-/// Refuses to write two things to one file.
+/// Refuses to write two things to one file, or anything to what is in
+/// `writable`: directories that tasks may write to, without links.
 ///
 /// # Errors
 /// [`Error::Usage`].
-pub fn check(out: &Target, output: &OutputArgs) -> Result<(), Error> {
+pub fn check(out: &Target, output: &OutputArgs, writable: &[PathBuf]) -> Result<(), Error> {
     let out = match out {
         Target::File(path) => Some(path),
-        Target::Stdout | Target::Pattern(_) => None,
+        Target::Pattern(pattern) => {
+            let literal = pattern.literal_prefix();
+            let folder = literal.rfind('/').map_or(".", |slash| &literal[..=slash]);
+            apart("-o", Path::new(folder), writable)?;
+            None
+        }
+        Target::Stdout => None,
     };
     let written = [
         ("--journal", output.journal.as_ref()),
@@ -26,6 +36,8 @@ pub fn check(out: &Target, output: &OutputArgs) -> Result<(), Error> {
     let mut places: Vec<(&str, PathBuf)> = Vec::new();
     for (flag, path) in written {
         let Some((path, place)) = path.and_then(|path| Some((path, place(path)?))) else { continue };
+        apart(flag, path, writable)?;
+        apart(flag, &place, writable)?;
         if let Some((other, _)) = places.iter().find(|(_, taken)| *taken == place) {
             let path = escape::path(path);
             return Err(Error::Usage(format!(
@@ -35,6 +47,15 @@ pub fn check(out: &Target, output: &OutputArgs) -> Result<(), Error> {
         places.push((flag, place));
     }
     Ok(())
+}
+
+/// Refuses a path that leads into one of `writable`.
+fn apart(flag: &str, path: &Path, writable: &[PathBuf]) -> Result<(), Error> {
+    let Some((folder, _)) = inside::place(path, writable) else { return Ok(()) };
+    let (path, folder) = (escape::path(path), escape::path(folder));
+    Err(Error::Usage(format!(
+        "{flag} would write {path} inside of {folder}, where tasks may write, too; choose a place outside"
+    )))
 }
 
 /// Where a file is, or will be; nothing for devices and pipes, which several

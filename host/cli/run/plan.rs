@@ -79,12 +79,12 @@ impl<'a> Plan<'a> {
         if matches!(out, OutTarget::Pattern(_)) && !records {
             return usage("-o with placeholders writes records to standard output; --output cannot change that");
         }
-        places::check(&out, &args.output)?;
         if matches!(args.function.result, Some(ResultAs::File(_))) && args.capabilities.scratch.is_none() {
             return usage("--result file: needs --scratch, where the command can write the file");
         }
         let mut capabilities = args.capabilities.capabilities()?;
         capabilities.connections = mode == Mode::Listen;
+        places::check(&out, &args.output, &capabilities.writable())?;
         let limits = args.engine.complete(args.limits.limits());
         let initialisation = args.initializer.initialisation(&limits, &capabilities, args.function.stub_imports);
         Ok(Self { args, mode, source, limits, capabilities, initialisation, out })
@@ -131,6 +131,7 @@ impl<'a> Plan<'a> {
             decide: matches!(self.mode, Mode::Map | Mode::Starmap) && self.args.output.output.is_none(),
             name_lines: records,
             max_item: self.limits.max_item,
+            writable: self.capabilities.writable(),
         })?;
         Ok(Items::Many(Box::new(reader), Arc::default()))
     }

@@ -60,6 +60,12 @@ const MADV_NOHUGEPAGE: u32 = 15;
 /// which was opened before.
 const PAGEMAP_SCAN: u32 = 0xC060_6610;
 const RWF_APPEND: u32 = 16;
+/// Connects while it sends, which landlock does not see as a connection.
+const MSG_FASTOPEN: u32 = 0x2000_0000;
+const F_GETFD: u32 = 1;
+const F_GETFL: u32 = 3;
+const F_SETFL: u32 = 4;
+const F_DUPFD_CLOEXEC: u32 = 1030;
 const SIGABRT: u32 = 6;
 const FUTEX_WAIT: u32 = 0;
 const FUTEX_WAKE: u32 = 1;
@@ -81,7 +87,7 @@ pub const ALWAYS: &[Call] = &[
     call("writev", 20, 66),
     call("recvfrom", 45, 207),
     call("recvmsg", 47, 212),
-    call("sendmsg", 46, 211),
+    only("sendmsg", 46, 211, &[&[Test::Lacks(2, MSG_FASTOPEN)]]),
     old("poll", 7),
     call("ppoll", 271, 73),
     call("close", 3, 57),
@@ -140,7 +146,8 @@ pub const RUN: &[Call] = &[
 
 /// A worker that makes no sockets: it sends on connected ones only, without an
 /// address.
-pub const NO_SOCKETS: &[Call] = &[only("sendto", 44, 206, &[&[Test::Is(4, 0), Test::Is(5, 0)]])];
+pub const NO_SOCKETS: &[Call] =
+    &[only("sendto", 44, 206, &[&[Test::Lacks(3, MSG_FASTOPEN), Test::Is(4, 0), Test::Is(5, 0)]])];
 
 /// A worker that is handed connections.
 pub const CONNECTIONS: &[Call] = &[
@@ -227,7 +234,7 @@ pub const SOCKETS: &[Call] = &[
     call("getpeername", 52, 205),
     only("setsockopt", 54, 208, SET),
     only("getsockopt", 55, 209, GET),
-    call("sendto", 44, 206),
+    only("sendto", 44, 206, &[&[Test::Lacks(3, MSG_FASTOPEN)]]),
 ];
 
 /// A worker that compiles: the artifact's descriptor.
@@ -241,7 +248,14 @@ pub const READ_FILES: &[Call] = &[
     call("statx", 332, 291),
     call("newfstatat", 262, 79),
     call("fstat", 5, 80),
-    call("fcntl", 72, 25),
+    // Flags and copies of descriptors. Not the owner of a descriptor, nor its
+    // signal: the kernel would send any signal to any process of the user.
+    only(
+        "fcntl",
+        72,
+        25,
+        &[&[Test::Is(1, F_GETFD)], &[Test::Is(1, F_GETFL)], &[Test::Is(1, F_SETFL)], &[Test::Is(1, F_DUPFD_CLOEXEC)]],
+    ),
     call("lseek", 8, 62),
     call("pread64", 17, 67),
     call("preadv", 295, 69),

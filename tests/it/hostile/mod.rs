@@ -4,6 +4,7 @@
 
 mod cases;
 mod components;
+mod disk;
 mod edges;
 mod execution;
 mod host;

@@ -136,6 +136,21 @@ const ROWS: &[(&str, &str, &[&str])] = &[
         "allocators that lie",
         &["allocators_that_lie_cost_their_item", "components_that_lie_in_passing_values_cost_their_item"],
     ),
+    ("C19", "folders in folders without end", &["folders_in_folders_without_end_cost_no_host_and_no_item"]),
+    (
+        "C20",
+        "names and single bytes without end",
+        &["names_and_bytes_in_many_places_end_at_the_limit_of_what_is_written", "writes_end_at_their_limit"],
+    ),
+    (
+        "C21",
+        "links where the host reads",
+        &[
+            "a_link_in_the_place_of_an_item_is_not_read_out_of_its_directory",
+            "no_link_in_a_writable_directory_leads_out_of_it",
+        ],
+    ),
+    ("C22", "links where the host writes", &["what_a_run_writes_is_never_where_its_tasks_write"]),
     (
         "D01",
         "results outside of memory",
@@ -207,6 +222,8 @@ const ROWS: &[(&str, &str, &[&str])] = &[
             "every_system_call_that_is_not_listed_is_death",
             "listed_system_calls_with_other_arguments_are_death",
             "starting_connecting_and_opening_are_death",
+            "descriptors_get_no_owner_to_signal_whatever_is_granted",
+            "only_the_listed_kinds_of_sockets_and_options_are_there",
             "every_listed_system_call_is_allowed",
             "every_system_call_that_is_not_listed_is_death_in_an_initializer",
             "starting_connecting_and_opening_are_death_in_an_initializer",
