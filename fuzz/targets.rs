@@ -44,7 +44,7 @@ pub const TARGETS: [(&str, Target); 8] = [
 /// Cuts bytes into frames, fed in steps; each frame is passed on whole.
 fn frames(data: &[u8], mut each: impl FnMut(&Head, Bytes)) {
     let Some(([first, second], bytes)) = data.split_first_chunk::<2>() else { return };
-    let limit = u32::from(*first) * 64;
+    let limit = u32::from(*first) * 128;
     let mut decoder = Decoder::new(limit);
     let mut fed = 0;
     for part in bytes.chunks(usize::from(*second) + 1) {

@@ -2,19 +2,18 @@
 //! gathered and never wait, so that replies can always be read (no deadlock
 //! when both directions are full).
 
-#![expect(unsafe_code, reason = "input is read into memory that was never cleared")]
-
 use std::collections::VecDeque;
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::SendFlags;
 
 use crate::pool::item::Connection;
 use crate::wire::frame::{Decoder, FrameError, Head};
+use crate::wire::shelf::Shelf;
 use crate::wire::socket;
 
 /// Payloads from this size are sent from where they lie instead of copied.
@@ -23,8 +22,8 @@ const DIRECT: usize = 16 << 10;
 /// Bytes read at a time while frames are small.
 const BLOCK: usize = 64 << 10;
 
-/// A read is never for fewer bytes than this.
-const MIN_READ: usize = 4 << 10;
+/// Parts that are written at once.
+const PARTS: usize = 16;
 
 /// What is still to be written, and what was read.
 #[derive(Debug)]
@@ -32,6 +31,11 @@ pub struct Link {
     decoder: Decoder,
     pending: VecDeque<Bytes>,
     gathering: Vec<u8>,
+    /// The socket took less than it was given, and has not said since that it
+    /// takes more.
+    full: bool,
+    /// The last read brought as much as it could.
+    more: bool,
     /// Travels beside the next bytes. There is at most one: what may be in a
     /// worker beside a connection is nothing.
     beside: Option<Connection>,
@@ -47,11 +51,12 @@ pub struct Seen {
 }
 
 impl Link {
-    /// A link that goes on with `decoder`, accepting frames up to `limit`.
+    /// A link that goes on with `decoder`, accepting frames up to `limit`, the
+    /// large ones into blocks of this shelf.
     #[must_use]
-    pub fn new(mut decoder: Decoder, limit: u32) -> Self {
-        decoder.set_limit(limit);
-        Self { decoder, pending: VecDeque::new(), gathering: Vec::new(), beside: None }
+    pub fn new(mut decoder: Decoder, limit: u32, shelf: Arc<Shelf>) -> Self {
+        decoder.go_on(limit, shelf);
+        Self { decoder, pending: VecDeque::new(), gathering: Vec::new(), full: false, more: false, beside: None }
     }
 
     /// Where small frames are gathered.
@@ -92,6 +97,9 @@ impl Link {
     /// # Errors
     /// When the worker's end is closed.
     pub fn write(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
+        if self.full {
+            return Ok(());
+        }
         if let Some(connection) = self.beside.clone() {
             self.settle();
             let Some(front) = self.pending.front_mut() else { return Ok(()) };
@@ -104,23 +112,45 @@ impl Link {
         }
         if self.pending.is_empty() && !self.gathering.is_empty() {
             // The common case: one gathered buffer that goes out at once.
-            let sent = send(socket, &self.gathering)?;
+            let sent = socket::send_now(socket, &[IoSlice::new(&self.gathering)])?;
             if sent == self.gathering.len() {
                 self.gathering.clear();
-                return Ok(());
+            } else {
+                self.gathering.drain(..sent);
+                self.full = true;
             }
-            self.gathering.drain(..sent);
+            return Ok(());
         }
         self.settle();
-        while let Some(front) = self.pending.front_mut() {
-            let sent = send(socket, front)?;
-            if sent < front.len() {
-                front.advance(sent);
+        while !self.pending.is_empty() {
+            // Frames with their payloads: for each by itself the worker would
+            // be woken.
+            let mut parts = [IoSlice::new(&[]); PARTS];
+            let mut wanted = 0;
+            for (part, bytes) in parts.iter_mut().zip(&self.pending) {
+                *part = IoSlice::new(bytes);
+                wanted += bytes.len();
+            }
+            let sent = socket::send_now(socket, &parts[..self.pending.len().min(PARTS)])?;
+            self.sent(sent);
+            if sent < wanted {
+                self.full = true;
                 return Ok(());
             }
-            self.pending.pop_front();
         }
         Ok(())
+    }
+
+    /// So many bytes of what was pending are written.
+    fn sent(&mut self, mut bytes: usize) {
+        while let Some(front) = self.pending.front_mut() {
+            if bytes < front.len() {
+                front.advance(bytes);
+                return;
+            }
+            bytes -= front.len();
+            self.pending.pop_front();
+        }
     }
 
     /// Waits for the socket or the waker.
@@ -128,7 +158,7 @@ impl Link {
     /// # Errors
     /// As the system reports them.
     pub fn poll(
-        &self,
+        &mut self,
         socket: BorrowedFd<'_>,
         waker: BorrowedFd<'_>,
         read: bool,
@@ -145,6 +175,7 @@ impl Link {
             Err(errno) => return Err(errno.into()),
         }
         let seen = polled[0].revents();
+        self.full &= !seen.contains(PollFlags::OUT);
         let ended = PollFlags::HUP | PollFlags::ERR;
         if polled[1].revents().contains(PollFlags::IN) {
             drain(waker);
@@ -157,28 +188,24 @@ impl Link {
     /// # Errors
     /// As the system reports them; nothing to read is no error.
     pub fn read(&mut self, socket: BorrowedFd<'_>) -> io::Result<bool> {
-        let wanted = self.decoder.wanted();
-        let buffer = self.decoder.buffer();
-        // A new block only when the old one is used up: results pin their
-        // block until they are delivered.
-        if buffer.capacity() - buffer.len() < wanted.max(MIN_READ) {
-            // A large frame gets its room at once, since growing would copy
-            // it and leave up to twice its size; its length was checked.
-            buffer.reserve(wanted.max(BLOCK));
-        }
-        match rustix::io::read(socket, buffer.spare_capacity_mut()) {
-            Ok(([], _)) => Ok(false),
-            Ok((filled, _)) => {
-                let filled = filled.len();
-                // SAFETY: the kernel has just initialised this many bytes at
-                // the start of the spare capacity.
-                unsafe { buffer.set_len(buffer.len() + filled) };
-                Ok(true)
+        self.more = false;
+        match socket::fill(socket, &mut self.decoder, BLOCK) {
+            Ok((read, most)) => {
+                self.more = read == most;
+                Ok(read > 0)
             }
-            Err(Errno::AGAIN | Errno::INTR) => Ok(true),
-            Err(Errno::CONNRESET) => Ok(false),
-            Err(errno) => Err(errno.into()),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(true),
+                io::ErrorKind::ConnectionReset => Ok(false),
+                _ => Err(error),
+            },
         }
+    }
+
+    /// Whether the last read left something to read, as far as is known.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.more
     }
 
     /// The next whole frame that was read.
@@ -195,14 +222,6 @@ pub fn wait_readable(socket: BorrowedFd<'_>, timeout: std::time::Duration) -> bo
     let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: i64::from(timeout.subsec_nanos()) };
     let mut polled = [PollFd::from_borrowed_fd(socket, PollFlags::IN)];
     matches!(poll(&mut polled, Some(&timeout)), Ok(seen) if seen > 0)
-}
-
-fn send(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
-    match rustix::net::send(socket, bytes, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
-        Ok(sent) => Ok(sent),
-        Err(Errno::AGAIN | Errno::INTR) => Ok(0),
-        Err(errno) => Err(errno.into()),
-    }
 }
 
 /// Takes the count out of a waker; it is non-blocking, so nothing waits.

@@ -59,9 +59,7 @@ pub use options::{Chunksize, Listener, MapOptions, PoolOptions, Rest, Work};
 pub use stats::Stats;
 
 use crate::describe::Description;
-use crate::error::Error;
-use crate::error::Told;
-use crate::error::is_scarcity;
+use crate::error::{Error, Told, is_scarcity};
 use crate::limits::Isolation;
 use crate::outcome::{Failure, Kind};
 use crate::pool::budget::Budget;
@@ -73,6 +71,7 @@ use crate::pool::objects::Object;
 use crate::pool::slot::{Ears, Slot};
 use crate::pool::stats::{Counts, Storm};
 use crate::wire::message::{MissingLayer, TaskSpec};
+use crate::wire::shelf::Shelf;
 
 /// Undelivered items of an ordered job, unless the caller says otherwise:
 /// many, so that one long item does not hold up those after it.
@@ -83,6 +82,9 @@ const STACK: usize = 1 << 20;
 
 /// How long a full queue is waited for before the pool's end is looked at.
 const LOOK: Duration = Duration::from_millis(100);
+
+/// Bytes of blocks of results that are kept for the next ones.
+const SHELF: usize = 8 << 20;
 
 /// What slots, feeders and readers share.
 #[derive(Debug)]
@@ -120,6 +122,8 @@ pub(crate) struct Shared {
     wakers: Vec<Arc<OwnedFd>>,
     /// Each slot's worker, 0 for none.
     pub(crate) pids: Vec<AtomicI32>,
+    /// Blocks that large results were in.
+    pub(crate) shelf: Arc<Shelf>,
     terminated: AtomicBool,
     closing: Mutex<Option<Sender<()>>>,
     state: Mutex<State>,
@@ -192,6 +196,7 @@ impl Pool {
             queue_out,
             wakers,
             pids: (0..processes).map(|_slot| AtomicI32::new(0)).collect(),
+            shelf: Shelf::new(SHELF),
             terminated: AtomicBool::new(false),
             closing: Mutex::new(Some(closing)),
             state: Mutex::default(),

@@ -55,6 +55,10 @@ pub fn own_binary() -> PathBuf {
     PathBuf::from("/proc/self/exe")
 }
 
+/// Bytes of a socket's buffer, of which the system doubles the number: where
+/// only a large item fits, its sender and its receiver take turns.
+const SEND_BUFFER: usize = 256 << 10;
+
 impl Process {
     /// Starts `binary` as a worker with a private socketpair as its stdin, no
     /// environment, and nothing else inherited.
@@ -64,6 +68,10 @@ impl Process {
     pub fn spawn(binary: &Path) -> io::Result<Self> {
         let (ours, theirs) =
             rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        for end in [&ours, &theirs] {
+            // What the system allows has to do.
+            let _less = rustix::net::sockopt::set_socket_send_buffer_size(end, SEND_BUFFER);
+        }
         #[expect(clippy::disallowed_methods, reason = "the one place that starts processes")]
         let mut command = Command::new(binary);
         command

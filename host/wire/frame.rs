@@ -3,7 +3,11 @@
 //! Pure. The decoder never allocates for a length it has not checked, skips a
 //! little of kinds it does not know, and gives errors, never panics.
 
+use std::sync::Arc;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+
+use crate::wire::shelf::{LEAST, Shelf};
 
 /// Version of the protocol; part of the hello.
 pub const VERSION: u32 = 1;
@@ -11,8 +15,11 @@ pub const VERSION: u32 = 1;
 /// Bytes of a header on the wire.
 pub const HEADER: usize = 32;
 
-/// Payloads from this size on have a block of their own, in bytes.
-const LARGE: u32 = 256 << 10;
+/// Most bytes that are read at once of what is skipped.
+const MOST_SKIPPED: usize = 256 << 10;
+
+/// A read that may bring several frames has room for so much at least.
+const MIN_READ: usize = 4 << 10;
 
 /// Bytes of unknown kinds that one sender may send: enough for what a later
 /// version says beside, too little to keep its receiver busy with.
@@ -142,21 +149,43 @@ pub enum FrameError {
     Unknown,
 }
 
-/// Cuts a stream of bytes into frames. Feed it through [`Decoder::buffer`].
+/// Cuts a stream of bytes into frames. Feed it through [`Decoder::buffer`], or
+/// by what [`Decoder::room`] says.
 #[derive(Debug)]
 pub struct Decoder {
     buffer: BytesMut,
+    /// A frame whose payload is read into a block of its own.
+    large: Option<(Head, Vec<u8>)>,
+    /// The last frame was such a one: the next most likely is, too.
+    after_large: bool,
+    shelf: Arc<Shelf>,
     limit: u32,
     skip: usize,
     /// How many more bytes of unknown kinds are skipped.
     unknown: u32,
 }
 
+/// Where received bytes go, and how many may.
+#[derive(Debug)]
+pub enum Room<'a> {
+    /// Onto the end of this buffer.
+    Shared(&'a mut BytesMut, usize),
+    /// Onto the end of this block.
+    Own(&'a mut Vec<u8>, usize),
+}
+
 impl Decoder {
     /// A decoder that accepts payloads up to `limit` bytes.
     #[must_use]
     pub fn new(limit: u32) -> Self {
-        Self { buffer: BytesMut::new(), limit, skip: 0, unknown: MAX_UNKNOWN }
+        let (buffer, shelf) = (BytesMut::new(), Arc::default());
+        Self { buffer, large: None, after_large: false, shelf, limit, skip: 0, unknown: MAX_UNKNOWN }
+    }
+
+    /// The same decoder with another limit for frames to come, whose blocks are
+    /// of this shelf.
+    pub fn go_on(&mut self, limit: u32, shelf: Arc<Shelf>) {
+        (self.limit, self.shelf) = (limit, shelf);
     }
 
     /// The same decoder with another limit for frames to come.
@@ -169,12 +198,40 @@ impl Decoder {
         &mut self.buffer
     }
 
+    /// Room for the next bytes. Of a large payload it is where that will stay,
+    /// and no more than the payload and the next frame's header: so it is
+    /// copied once, by the kernel. Small frames come many at a time, in blocks
+    /// of `block` bytes.
+    pub fn room(&mut self, block: usize) -> Room<'_> {
+        self.pour();
+        let wanted = self.wanted();
+        if let Some((head, payload)) = &mut self.large {
+            let most = (head.length as usize + HEADER).saturating_sub(payload.len());
+            payload.reserve(most);
+            return Room::Own(payload, most);
+        }
+        if self.after_large && self.skip == 0 && self.buffer.len() < HEADER {
+            self.buffer.reserve(wanted);
+            return Room::Shared(&mut self.buffer, wanted);
+        }
+        // A new block only when the old one is used up: payloads pin their
+        // block until they are delivered.
+        if self.buffer.capacity() - self.buffer.len() < wanted.max(MIN_READ) {
+            self.buffer.reserve(wanted.max(block));
+        }
+        let most = self.buffer.capacity() - self.buffer.len();
+        Room::Shared(&mut self.buffer, most)
+    }
+
     /// How many more bytes the frame that has begun needs, at least 1; of one
     /// that is skipped, how many are worth a read.
     #[must_use]
     pub fn wanted(&self) -> usize {
         if self.skip > 0 {
-            return self.skip.min(LARGE as usize);
+            return self.skip.min(MOST_SKIPPED);
+        }
+        if let Some((head, payload)) = &self.large {
+            return (head.length as usize).saturating_sub(payload.len() + self.buffer.len()).max(1);
         }
         match self.peek_length() {
             Some(length) => (HEADER + length).saturating_sub(self.buffer.len()).max(1),
@@ -194,6 +251,9 @@ impl Decoder {
     /// Any [`FrameError`]; the stream is of no more use then.
     pub fn next_frame(&mut self) -> Result<Option<(Head, Bytes)>, FrameError> {
         loop {
+            if self.large.is_some() {
+                return Ok(self.next_large());
+            }
             let skipped = self.skip.min(self.buffer.len());
             self.buffer.advance(skipped);
             self.skip -= skipped;
@@ -213,17 +273,39 @@ impl Decoder {
             if length > self.limit {
                 return Err(FrameError::TooLong { length, limit: self.limit });
             }
-            if self.buffer.len() < HEADER + length as usize {
+            let head = Head { kind, flags, function, length, ticket, index, attempt };
+            let length = length as usize;
+            if self.buffer.len() >= HEADER + length {
+                self.buffer.advance(HEADER);
+                self.after_large = false;
+                return Ok(Some((head, self.buffer.split_to(length).freeze())));
+            }
+            if length < LEAST {
                 return Ok(None);
             }
             self.buffer.advance(HEADER);
-            let payload = self.buffer.split_to(length as usize).freeze();
-            if length >= LARGE && self.buffer.is_empty() {
-                // What is left of its block would keep the whole of it until
-                // the next frame comes.
-                self.buffer = BytesMut::new();
-            }
-            return Ok(Some((Head { kind, flags, function, length, ticket, index, attempt }, payload)));
+            self.large = Some((head, self.shelf.take(length + HEADER)));
+        }
+    }
+
+    /// The frame with a block of its own, if it is whole.
+    fn next_large(&mut self) -> Option<(Head, Bytes)> {
+        self.pour();
+        let (head, mut payload) = self.large.take_if(|(head, payload)| payload.len() >= head.length as usize)?;
+        let length = head.length as usize;
+        // Read along with it; nothing else has come since.
+        self.buffer.extend_from_slice(&payload[length..]);
+        payload.truncate(length);
+        self.after_large = true;
+        Some((head, self.shelf.lend(payload)))
+    }
+
+    /// Moves bytes to where the payload is that they belong to.
+    fn pour(&mut self) {
+        if let Some((head, payload)) = &mut self.large {
+            let missing = (head.length as usize).saturating_sub(payload.len()).min(self.buffer.len());
+            payload.extend_from_slice(&self.buffer[..missing]);
+            self.buffer.advance(missing);
         }
     }
 }
@@ -288,7 +370,7 @@ mod tests {
         Head::control(FrameKind::Done, MAX_UNKNOWN / 2).put(decoder.buffer());
         decoder.buffer()[0] = 99;
         assert_eq!(decoder.next_frame(), Ok(None));
-        assert_eq!(decoder.wanted(), LARGE as usize);
+        assert_eq!(decoder.wanted(), MOST_SKIPPED);
     }
 
     proptest! {
@@ -312,6 +394,50 @@ mod tests {
                 }
             }
             prop_assert_eq!(out, payloads);
+        }
+
+        #[test]
+        fn large_frames_survive_any_split_and_way_of_reading(
+            sizes in prop::collection::vec(prop_oneof![0..200_usize, LEAST - 40..LEAST + 40, LEAST..3 * LEAST], 1..12),
+            steps in prop::collection::vec((any::<bool>(), 1..50_000_usize), 1..20),
+        ) {
+            let payloads: Vec<Vec<u8>> = sizes.iter().zip(1..).map(|(size, fill)| vec![fill; *size]).collect();
+            let bytes: Vec<u8> = payloads.iter().flat_map(|payload| {
+                let mut frame = Vec::new();
+                task(payload).put(&mut frame);
+                frame.extend_from_slice(payload);
+                frame
+            }).collect();
+            let mut decoder = Decoder::new(3 * LEAST as u32);
+            decoder.go_on(3 * LEAST as u32, Shelf::new(6 * LEAST));
+            let (mut left, mut out, mut steps) = (bytes.as_slice(), Vec::new(), steps.iter().cycle());
+            while !left.is_empty() {
+                let (by_room, step) = steps.next().expect("endless");
+                let mut step = left.len().min(*step);
+                if *by_room {
+                    match decoder.room(4 * LEAST) {
+                        Room::Shared(buffer, most) => {
+                            step = step.min(most);
+                            prop_assert!(buffer.capacity() >= buffer.len() + step);
+                            buffer.extend_from_slice(&left[..step]);
+                        }
+                        Room::Own(block, most) => {
+                            step = step.min(most);
+                            prop_assert!(block.capacity() >= block.len() + step);
+                            block.extend_from_slice(&left[..step]);
+                        }
+                    }
+                } else {
+                    decoder.buffer().extend_from_slice(&left[..step]);
+                }
+                prop_assert!(step > 0);
+                left = &left[step..];
+                while let Some((head, payload)) = decoder.next_frame().expect("honest frames") {
+                    prop_assert_eq!(head, task(&payload));
+                    out.push(payload.to_vec());
+                }
+            }
+            prop_assert!(out == payloads);
         }
 
         #[test]

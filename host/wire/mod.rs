@@ -8,4 +8,5 @@ pub mod objects;
 pub mod page;
 pub mod report;
 pub mod run;
+pub mod shelf;
 pub mod socket;

@@ -7,7 +7,7 @@ use bytes::{Buf, BufMut, Bytes};
 
 use crate::limits::Tighter;
 use crate::outcome::{Captured, Failure, Form, JsonText, Kind, Usage, Value};
-use crate::wire::frame::{FrameKind, HEADER, Head};
+use crate::wire::frame::{FrameKind, Head};
 use crate::wire::message::ItemForm;
 use crate::wire::run::{item_flags, item_form};
 
@@ -124,19 +124,49 @@ pub struct Figures<'a> {
 }
 
 /// Appends a whole `Done` frame.
-pub fn put_report(out: &mut Vec<u8>, mut head: Head, figures: &Figures<'_>, result: Result<(Form, &[u8]), &Failure>) {
+pub fn put_report(out: &mut Vec<u8>, head: Head, figures: &Figures<'_>, result: Result<(Form, &[u8]), &Failure>) {
+    match result {
+        Ok((form, value)) => {
+            put_value_report(out, head, figures, form, value.len());
+            out.put_slice(value);
+        }
+        Err(failure) => {
+            // A failure is plain strings and numbers; its JSON cannot fail.
+            let json = serde_json::to_vec(failure).unwrap_or_default();
+            put_figures(out, head, figures, FAILED, json.len());
+            out.put_slice(&json);
+        }
+    }
+}
+
+/// Appends a `Done` frame up to its value, whose `length` bytes follow it.
+pub fn put_value_report(out: &mut Vec<u8>, head: Head, figures: &Figures<'_>, form: Form, length: usize) {
+    let form = match form {
+        Form::Json => 0,
+        Form::Text => 1,
+        Form::Bytes => 2,
+    };
+    put_figures(out, head, figures, form, length);
+}
+
+/// Head and figures of a report that ends with `rest` bytes more.
+fn put_figures(out: &mut Vec<u8>, mut head: Head, figures: &Figures<'_>, flags: u8, rest: usize) {
     let printed = !figures.stdout.is_empty() || !figures.stderr.is_empty();
     head.kind = FrameKind::Done;
-    head.flags = if figures.truncated { TRUNCATED } else { 0 };
-    head.flags |= if printed { PRINTED } else { 0 };
-    head.flags |= if figures.fuel.is_some() { FUEL } else { 0 };
-    head.flags |= match result {
-        Ok((Form::Json, _)) => 0,
-        Ok((Form::Text, _)) => 1,
-        Ok((Form::Bytes, _)) => 2,
-        Err(_) => FAILED,
-    };
-    let at = out.len();
+    head.flags = flags;
+    let mut length = REPORT + rest;
+    if figures.truncated {
+        head.flags |= TRUNCATED;
+    }
+    if printed {
+        head.flags |= PRINTED;
+        length += 8 + figures.stdout.len() + figures.stderr.len();
+    }
+    if figures.fuel.is_some() {
+        head.flags |= FUEL;
+        length += 8;
+    }
+    head.length = length as u32;
     head.put(out);
     out.put_u64_le(figures.started_us);
     out.put_u64_le(figures.wall_ns);
@@ -151,13 +181,6 @@ pub fn put_report(out: &mut Vec<u8>, mut head: Head, figures: &Figures<'_>, resu
         out.put_slice(figures.stdout);
         out.put_slice(figures.stderr);
     }
-    match result {
-        Ok((_, value)) => out.put_slice(value),
-        // A failure is plain strings and numbers; its JSON cannot fail.
-        Err(failure) => out.put_slice(&serde_json::to_vec(failure).unwrap_or_default()),
-    }
-    let length = (out.len() - at - HEADER) as u32;
-    out[at + 4..at + 8].copy_from_slice(&length.to_le_bytes());
 }
 
 fn value_form(flags: u8) -> Option<Form> {
@@ -313,6 +336,24 @@ mod tests {
                 Ok(read) => prop_assert!(!failed && read.form == Form::Text && read.bytes == value),
                 Err(read) => prop_assert!(failed && read == failure),
             }
+        }
+
+        #[test]
+        fn a_report_whose_value_follows_is_the_same(
+            value in prop::collection::vec(any::<u8>(), 0..100),
+            stdout in prop::collection::vec(any::<u8>(), 0..50),
+            fuel in any::<Option<u64>>(),
+        ) {
+            let figures = Figures {
+                started_us: 5, wall_ns: 6, cpu_ns: 7, peak_memory: 8, fuel,
+                stdout: b"", stderr: &stdout, truncated: false,
+            };
+            let (mut whole, mut parts) = (Vec::new(), Vec::new());
+            let head = Head::control(FrameKind::Done, 0);
+            put_report(&mut whole, head, &figures, Ok((Form::Bytes, &value)));
+            put_value_report(&mut parts, head, &figures, Form::Bytes, value.len());
+            parts.extend_from_slice(&value);
+            prop_assert_eq!(whole, parts);
         }
 
         #[test]

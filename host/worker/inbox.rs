@@ -12,11 +12,15 @@ use bytes::Bytes;
 use crate::runtime::desk::Broker;
 use crate::wire::frame::{Decoder, FrameKind, Head};
 use crate::wire::objects::{Answer, Call, Note};
+use crate::wire::shelf::Shelf;
 use crate::wire::socket;
 use crate::worker::outbox::Outbox;
 
-/// Largest block read at once.
-pub(super) const MAX_BLOCK: usize = 1 << 20;
+/// Bytes read at a time while frames are small.
+const BLOCK: usize = 64 << 10;
+
+/// Bytes of blocks that are kept for the next large items.
+const KEPT: usize = 2 << 20;
 
 /// Frames as they came.
 pub(super) struct Inbox {
@@ -41,7 +45,7 @@ impl Inbox {
     /// Goes on with `decoder`, for frames up to `limit`, and for tasks with
     /// `connections` where that is set.
     pub(super) fn new(host: Arc<OwnedFd>, mut decoder: Decoder, limit: u32, connections: bool) -> Self {
-        decoder.set_limit(limit);
+        decoder.go_on(limit, Shelf::new(KEPT));
         let serves = connections;
         let connections = connections.then(VecDeque::new);
         let state = Mutex::new(State { decoder, aside: VecDeque::new(), connections });
@@ -97,21 +101,26 @@ impl Inbox {
 
 impl State {
     fn fill(&mut self, host: BorrowedFd<'_>) -> io::Result<bool> {
-        let wanted = self.decoder.wanted().clamp(16 << 10, MAX_BLOCK);
+        let Some(received) = &mut self.connections else { return read(host, &mut self.decoder) };
+        let wanted = self.decoder.wanted().clamp(16 << 10, BLOCK);
         let buffer = self.decoder.buffer();
         let filled = buffer.len();
         buffer.resize(filled + wanted, 0);
-        let read = match &mut self.connections {
-            None => socket::read(host, &mut buffer[filled..]),
-            Some(received) => {
-                let mut came = Vec::new();
-                let read = socket::receive(host, &mut buffer[filled..], &mut came);
-                received.extend(came);
-                read
-            }
-        };
+        let mut came = Vec::new();
+        let read = socket::receive(host, &mut buffer[filled..], &mut came);
+        received.extend(came);
         buffer.truncate(filled + *read.as_ref().unwrap_or(&0));
         read.map(|read| read > 0)
+    }
+}
+
+fn read(host: BorrowedFd<'_>, decoder: &mut Decoder) -> io::Result<bool> {
+    loop {
+        match socket::fill(host, decoder, BLOCK) {
+            Ok((read, _most)) => return Ok(read > 0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
     }
 }
 

@@ -255,10 +255,13 @@ fn run(
         let (page, outbox, inbox) = (&*page, &outbox, &*inbox);
         // An error is the end of the host; the end of this process follows.
         let _gone = match act {
-            None => serve::Server { runner: guest, page, outbox, limits, prompt, inbox, gathered: 0 }.serve(),
+            None => {
+                serve::Server { runner: guest, page, outbox, limits, prompt, inbox, gathered: 0, large: Vec::new() }
+                    .serve()
+            }
             Some(act) => {
                 let runner = Acting { act, order: setup.task.initializer.as_ref().map(|call| call.args.as_bytes()) };
-                serve::Server { runner, page, outbox, limits, prompt, inbox, gathered: 0 }.serve()
+                serve::Server { runner, page, outbox, limits, prompt, inbox, gathered: 0, large: Vec::new() }.serve()
             }
         };
         Ok(())

@@ -2,8 +2,8 @@
 //! there is nothing else to do, when there are many, or 1 ms later by the
 //! flusher, so that a finished result never waits behind a task that hangs.
 
-use std::io;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
@@ -195,7 +195,13 @@ impl Outbox {
 
     /// Writes everything now.
     pub(super) fn flush(&self) -> io::Result<()> {
-        self.shared.flush()
+        self.shared.flush([&[], &[]])
+    }
+
+    /// Writes everything now, and then a frame in two parts, from where they
+    /// are.
+    pub(super) fn flush_with(&self, frame: [&[u8]; 2]) -> io::Result<()> {
+        self.shared.flush(frame)
     }
 }
 
@@ -204,15 +210,12 @@ impl Shared {
         self.replies.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn flush(&self) -> io::Result<()> {
-        use std::os::fd::AsFd;
+    fn flush(&self, [head, payload]: [&[u8]; 2]) -> io::Result<()> {
         let mut replies = self.lock();
         let frames = replies.frames();
-        if frames.is_empty() {
-            return Ok(());
-        }
         // The lock is held: order on the socket is the order of the replies.
-        socket::send_all(self.host.as_fd(), frames, &[])?;
+        let mut parts = [IoSlice::new(frames), IoSlice::new(head), IoSlice::new(payload)];
+        socket::send_parts(self.host.as_fd(), &mut parts)?;
         frames.clear();
         if frames.capacity() > 1 << 20 {
             frames.shrink_to(64 << 10);
@@ -225,9 +228,10 @@ fn flusher(shared: &Shared) {
     let mut empty = 0;
     loop {
         std::thread::sleep(FLUSH);
-        let waiting = shared.lock().gathered() > 0;
+        // Who has the lock now writes, or will be asked again.
+        let waiting = shared.replies.try_lock().is_ok_and(|mut replies| replies.gathered() > 0);
         empty = if waiting { 0 } else { empty + 1 };
-        if waiting && shared.flush().is_err() {
+        if waiting && shared.flush([&[], &[]]).is_err() {
             // The host is gone; the task loop will see it too.
             return;
         }

@@ -15,15 +15,21 @@ use crate::wire::integer;
 use crate::wire::message::ItemForm;
 use crate::wire::message::Refusal;
 use crate::wire::page::{Page, Stream};
-use crate::wire::report::{Figures, put_report, read_task};
+use crate::wire::report::{Figures, put_report, put_value_report, read_task};
 use crate::wire::run::{Items, MAX_ITEM, Packing, are_numbers, item_form, number};
 use crate::wire::socket;
 use crate::worker::clock::{Clock, Lap};
-use crate::worker::inbox::{Inbox, MAX_BLOCK};
+use crate::worker::inbox::Inbox;
 use crate::worker::outbox::{Common, Outbox};
 
 /// Bytes of replies after which they are written.
 const REPLY_BYTES: usize = 64 << 10;
+
+/// Values from this size on are written from where they are, in bytes.
+const DIRECT: usize = 16 << 10;
+
+/// Bytes of a snapshot that travel together.
+const PART: usize = 1 << 20;
 
 /// What runs tasks; a guest, or a stand-in for tests.
 pub(super) trait Runner {
@@ -82,6 +88,9 @@ pub(super) struct Server<'a, R> {
     pub(super) inbox: &'a Inbox,
     /// Bytes of replies that were gathered when the last one was.
     pub(super) gathered: usize,
+    /// The report of the task that has just run, up to its value, where that is
+    /// large: it is written from where it is.
+    pub(super) large: Vec<u8>,
 }
 
 impl<R: Runner> Server<'_, R> {
@@ -94,7 +103,7 @@ impl<R: Runner> Server<'_, R> {
                 match head.kind {
                     FrameKind::Task => {
                         self.task(&head, &payload, &mut clock, &mut out);
-                        self.after(&mut clock)?;
+                        self.after(&mut clock, &out)?;
                     }
                     FrameKind::Run => self.run_all(head, &payload, &mut clock, &mut out)?,
                     FrameKind::Snapshot => self.snapshot()?,
@@ -129,7 +138,7 @@ impl<R: Runner> Server<'_, R> {
             let (function, index, attempt) = (head.function, head.index, head.attempt);
             let task = TaskInput { function, index, attempt, item, form, path: None, tighter: Tighter::default() };
             self.one(&head, Some(&task), clock, out);
-            self.after(clock)?;
+            self.after(clock, out)?;
             pass(&mut head);
         }
     }
@@ -180,7 +189,7 @@ impl<R: Runner> Server<'_, R> {
                 let times = Times { started: clock.since_epoch_us(mark), wall, cpu };
                 self.conclude(head, report, &times, out);
                 pass(head);
-                return self.after(clock);
+                return self.after(clock, out);
             }
             pass(head);
             if clock.flush_is_due() {
@@ -194,27 +203,42 @@ impl<R: Runner> Server<'_, R> {
             };
         }
         self.gathered = outbox.replies().gathered();
-        self.after(clock)
+        self.after(clock, out)
     }
 
-    /// After each item: what is due goes to the host.
-    fn after(&mut self, clock: &mut Clock) -> io::Result<()> {
+    /// After each item, whose value is in `out`: what is due goes to the host.
+    fn after(&mut self, clock: &mut Clock, out: &[u8]) -> io::Result<()> {
         if self.prompt {
             // The host knows of it before anyone could think that it did not
             // run.
-            self.outbox.flush()?;
+            self.flush(out)?;
         }
         self.page.finish();
         if self.runner.is_spent() {
+            // In one with the report before it: in between the host would send
+            // more.
+            if !self.large.is_empty() {
+                self.flush(out)?;
+            }
             Head::control(FrameKind::Spent, 0).put(self.outbox.replies().frames());
             self.outbox.flush()?;
             return Err(io::Error::other("the instance that was made ready is gone"));
         }
         // Not on the item's clock: the host may not be reading.
-        if clock.flush_is_due() || self.gathered >= REPLY_BYTES {
-            self.outbox.flush()?;
+        if clock.flush_is_due() || self.gathered >= REPLY_BYTES || !self.large.is_empty() {
+            self.flush(out)?;
             self.gathered = 0;
         }
+        Ok(())
+    }
+
+    /// Writes what was gathered, and the report whose value is still in `out`.
+    fn flush(&mut self, out: &[u8]) -> io::Result<()> {
+        if self.large.is_empty() {
+            return self.outbox.flush();
+        }
+        self.outbox.flush_with([&self.large, out])?;
+        self.large.clear();
         Ok(())
     }
 
@@ -227,7 +251,7 @@ impl<R: Runner> Server<'_, R> {
             Ok(module) => module,
             Err(refusal) => return super::answer(host, FrameKind::Refused, &refusal),
         };
-        for part in module.chunks(MAX_BLOCK).chain([&[][..]]) {
+        for part in module.chunks(PART).chain([&[][..]]) {
             let mut head = Vec::with_capacity(HEADER);
             Head::control(FrameKind::Snapshot, part.len() as u32).put(&mut head);
             socket::send_all(host, &head, &[])?;
@@ -298,7 +322,7 @@ impl<R: Runner> Server<'_, R> {
         Some(Common { form, started_us: times.started, wall_ns, peak_memory: report.peak_memory })
     }
 
-    fn report(&self, head: &Head, mut report: Report, times: &Times, out: &[u8]) -> usize {
+    fn report(&mut self, head: &Head, mut report: Report, times: &Times, out: &[u8]) -> usize {
         let limit = self.limits.max_result;
         if report.result.is_ok() && out.len() as u64 > limit {
             report.result = Err(too_large(out.len(), limit));
@@ -322,6 +346,12 @@ impl<R: Runner> Server<'_, R> {
             stderr: &stderr,
             truncated,
         };
+        if let Ok(form) = report.result
+            && out.len() >= DIRECT
+        {
+            put_value_report(&mut self.large, *head, &figures, form, out.len());
+            return self.gathered;
+        }
         let result: Result<(Form, &[u8]), &Failure> = match &report.result {
             Ok(form) => Ok((*form, out)),
             Err(failure) => Err(failure),

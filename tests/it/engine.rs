@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use wpool::limits::Isolation;
 use wpool::outcome::{Kind, Outcome};
+use wpool::pool::item::Body;
 use wpool::pool::{Chunksize, MapOptions, Pool};
-use wpool::wire::message::{Abi, ResultAs};
+use wpool::wire::message::{Abi, Encode, ItemForm, ResultAs};
 
 use crate::support::{child_processes, item, numbers, options, pool, spec, work};
 
@@ -188,6 +189,36 @@ fn large_items_both_ways_do_not_deadlock() {
         count += 1;
     }
     assert_eq!(count, 8);
+}
+
+#[test]
+fn items_of_any_size_come_back_whole_and_in_order() {
+    const SIZES: [usize; 14] =
+        [1, 16_383, 300, 16_384, 65_536, 0, 16_400, 4_096, 200_000, 65_500, 65_600, 1_500_000, 4_097, 40_000];
+    // No two alike, nor any part of one.
+    let body = |index: u64| -> Vec<u8> {
+        let size = SIZES[index as usize % SIZES.len()] as u64;
+        (0..size).map(|at| (at ^ (at >> 8) ^ (index * 37)) as u8).collect()
+    };
+    let mut spec = spec(Abi::Bytes, "run");
+    (spec.result, spec.encode) = (Some(ResultAs::Bytes), Encode::Exact);
+    let pool = pool(2, work(ECHO, spec));
+    for (chunksize, ordered) in [(1, true), (5, true), (1, false)] {
+        let items = (0..200_u64).map(move |index| {
+            let mut item = item(index, "");
+            item.body = Ok(Body { bytes: body(index).into(), form: ItemForm::Raw, path: None, connection: None });
+            item
+        });
+        let mut seen: Vec<u64> = Vec::new();
+        for outcome in pool.outcomes(items, MapOptions { ordered, ..chunks(chunksize) }).expect("job") {
+            let value = outcome.result.expect("ok");
+            assert!(value.bytes == body(outcome.index), "item {} of {} bytes", outcome.index, value.bytes.len());
+            seen.push(outcome.index);
+        }
+        assert!(!ordered || seen.is_sorted());
+        seen.sort_unstable();
+        assert_eq!(seen, (0..200).collect::<Vec<_>>());
+    }
 }
 
 #[test]

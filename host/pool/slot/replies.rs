@@ -23,6 +23,9 @@ use crate::wire::integer;
 use crate::wire::report::{TaskReport, read_report};
 use crate::wire::run::{Mark, Packing, Values, read_values};
 
+/// Most reads before what came is delivered and the worker gets more.
+const READS: usize = 8;
+
 /// Deliveries to one job, gathered while replies are read.
 #[derive(Debug, Default)]
 pub(super) struct Batch {
@@ -93,12 +96,18 @@ impl Batch {
 }
 
 impl Slot {
-    /// Reads once and delivers what came.
+    /// Reads what is there, but not for long, and delivers it.
     pub(super) fn read(&mut self) {
-        let Some(seat) = self.seat.as_mut() else { return };
-        let open = seat.link.read(seat.process.socket());
         let mut batch = std::mem::take(&mut self.batch);
-        let honest = self.replies(&mut batch);
+        let (mut open, mut honest) = (Ok(true), true);
+        for _read in 0..READS {
+            let Some(seat) = self.seat.as_mut() else { break };
+            open = seat.link.read(seat.process.socket());
+            honest = self.replies(&mut batch);
+            if !honest || !matches!(open, Ok(true)) || self.seat.as_ref().is_none_or(|seat| !seat.link.has_more()) {
+                break;
+            }
+        }
         let more = self.seat.as_ref().is_some_and(|seat| !seat.flight.is_empty());
         if more && matches!(open, Ok(true)) {
             if let Some(job) = batch.deliver_some() {

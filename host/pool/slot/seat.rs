@@ -106,7 +106,7 @@ impl Seat {
         }
         let cpu = initialise(&mut process, &page, shared)?;
         process.set_nonblocking().map_err(NoWorker::without("cannot set up a worker's socket"))?;
-        let link = Link::new(process.take_decoder(), shared.frame_limit());
+        let link = Link::new(process.take_decoder(), shared.frame_limit(), Arc::clone(&shared.shelf));
         let born = now_ns();
         Ok(Self {
             process,
