@@ -6,6 +6,11 @@ use std::time::Duration;
 /// Time for which a worker should have work queued.
 const TARGET: Duration = Duration::from_micros(1000);
 
+/// Tasks under this have another one waiting behind them: else a worker would
+/// idle after each until its slot has woken up. Less than the time after which an
+/// item that keeps others waiting is looked for.
+const AHEAD: Duration = Duration::from_millis(4);
+
 /// Most items in one worker.
 const MOST: usize = 4096;
 
@@ -55,7 +60,8 @@ impl Credit {
         if !self.known {
             return 1;
         }
-        let by_time = (TARGET.as_nanos() as f64 / self.task_ns.max(1.0)) as usize;
+        let least = if self.task_ns < AHEAD.as_nanos() as f64 { 2 } else { 1 };
+        let by_time = ((TARGET.as_nanos() as f64 / self.task_ns.max(1.0)) as usize).max(least);
         let by_bytes = (IN_FLIGHT as f64 / self.result_bytes.max(1.0)) as usize;
         by_time.min(by_bytes).clamp(1, self.most)
     }
@@ -84,6 +90,15 @@ mod tests {
         assert_eq!(credit.window(), 333);
         credit.learn(Duration::from_secs(1), 8);
         assert_eq!(credit.window(), 1);
+    }
+
+    #[test]
+    fn tasks_of_a_few_milliseconds_have_one_waiting_behind_them() {
+        for (micros, window) in [(400, 2), (1_200, 2), (3_900, 2), (4_100, 1)] {
+            let mut credit = Credit::new(None);
+            credit.learn(Duration::from_micros(micros), 8);
+            assert_eq!(credit.window(), window, "{micros} µs");
+        }
     }
 
     #[test]

@@ -111,6 +111,7 @@ impl<R: Runner> Server<'_, R> {
                 }
             }
             self.outbox.flush()?;
+            self.gathered = 0;
             if !self.inbox.fill()? {
                 return Ok(());
             }
@@ -275,11 +276,15 @@ impl<R: Runner> Server<'_, R> {
         let connection = self.inbox.connection();
         if !self.page.start(head.ticket, clock.now_ns()) {
             let returned = Head { kind: FrameKind::Returned, length: 0, ..*head };
-            returned.put(self.outbox.replies().frames());
+            let mut replies = self.outbox.replies();
+            returned.put(replies.frames());
+            self.gathered = replies.gathered();
             return;
         }
         self.inbox.begin(head.ticket);
-        self.outbox.leave();
+        if self.gathered > 0 {
+            self.outbox.leave();
+        }
         let started = clock.since_epoch_us(clock.now_ns());
         out.clear();
         let alone = matches!(connection, Some(None));

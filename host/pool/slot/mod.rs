@@ -33,7 +33,7 @@ use crate::wire::run::{item_flags, number_flags, put_items};
 const BLOCKING: Duration = Duration::from_millis(5);
 
 /// How long a reader may be left waiting while more outcomes are to come.
-const TELL: Duration = Duration::from_millis(1);
+const TELL: Duration = Duration::from_millis(2);
 
 /// How often a slot looks around when nothing else wakes it.
 const LOOK: Duration = Duration::from_secs(1);
