@@ -79,7 +79,7 @@ impl Written {
             self.bytes = self.stretches.iter().map(Range::len).sum();
             self.faults = faults;
         }
-        self.tasks += 1;
+        self.tasks = self.tasks.saturating_add(1);
         if self.bytes > MUCH && self.tasks > TASKS {
             return None;
         }
