@@ -304,6 +304,11 @@ fn documents_name_only_options_that_exist() {
             "--example",
             "--locked",
             "--test",
+            // Of useradd and systemd-run.
+            "--create-home",
+            "--pipe",
+            "--system",
+            "--wait",
         ]
         .map(str::to_owned),
     );

@@ -44,7 +44,8 @@ if __name__ == "__main__":
             call.get()
         print("counted by four:", hits.value)
         print("the lock is free:", yes(free(timeout=0)))
-        workers = [worker.sentinel for worker in pool._pool]
+        # Held on to: the pool drops a worker that has died, and its sentinel with it.
+        workers = list(pool._pool)
         pool.apply_async(hold)
-        wait(workers)
+        wait([worker.sentinel for worker in workers])
         print("its holder is killed, and it is free:", yes(free(timeout=0.3)))
