@@ -18,8 +18,9 @@ const MAX_FUNCTIONS: u32 = 500_000;
 const MAX_SMALL_FUNCTIONS: u32 = 100_000;
 /// What more functions than that must have on average, in bytes.
 const MIN_AVERAGE_BODY: u32 = 16;
-/// Deepest nesting of blocks in one function.
-const MAX_NESTING: u32 = 5_000;
+/// Deepest nesting of blocks in one function. A compiler for Go begins one for
+/// each of its basic blocks: large functions have tens of thousands.
+const MAX_NESTING: u32 = 100_000;
 /// Most imports and most exports of one module: the host holds a description of
 /// each.
 const MAX_NAMES: u32 = 50_000;
