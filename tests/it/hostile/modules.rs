@@ -344,8 +344,8 @@ pub fn beyond_measure() -> Cases {
     for (id, file, says) in [
         ("A14", binary(&[a_type(), types, bodies]), "1000000 functions; at most 500000"),
         ("A14", functions(200_000), "more than 100000"),
-        ("A14", one_function(&nest(6_000)), "nests blocks more than 5000 deep"),
-        ("A14", one_function(&nest(1_000_000)), "nests blocks more than 5000 deep"),
+        ("A14", one_function(&nest(100_001)), "nests blocks more than 100000 deep"),
+        ("A14", one_function(&nest(1_000_000)), "nests blocks more than 100000 deep"),
         ("A14", one_function(&locals(50_001)), "local"),
         ("A14", one_function(&locals(4_000_000_000)), "local"),
         ("A14", one_function(&[vec![0], vec![0x01; 9 << 20], vec![0x0b]].concat()), "body size count exceeds limit"),
